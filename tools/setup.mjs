@@ -1,0 +1,66 @@
+// Runs before every npm script, on whatever Node there is (20 or newer): installs the locked dependencies when they
+// are missing or are not those of the lockfile, and otherwise does nothing, quickly. Among the dependencies is Node 24
+// itself, which npm puts first on the PATH of the script that follows.
+import { spawnSync } from "node:child_process";
+import { existsSync, readFileSync } from "node:fs";
+import { delimiter, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const root = fileURLToPath(new URL("..", import.meta.url));
+const neededNode = [24, 12];
+
+function read(...path) {
+  try {
+    return JSON.parse(readFileSync(join(root, ...path), "utf8")).packages;
+  } catch {
+    return undefined;
+  }
+}
+
+/** True when what npm recorded as installed is what the lockfile asks for; optional packages may be absent. */
+function upToDate() {
+  const installed = read("node_modules", ".package-lock.json");
+  const locked = read("package-lock.json");
+  if (installed === undefined || locked === undefined) return false;
+  for (const [path, entry] of Object.entries(locked)) {
+    if (!path.startsWith("node_modules/") && !path.includes("/node_modules/")) continue;
+    const found = installed[path];
+    if (found === undefined) {
+      if (entry.optional || entry.devOptional || entry.peer) continue;
+      return false;
+    }
+    if (found.version !== entry.version || found.integrity !== entry.integrity || found.resolved !== entry.resolved) return false;
+    if (entry.link && !existsSync(join(root, path))) return false;
+  }
+  return true;
+}
+
+function install() {
+  // The Node in node_modules is about to be removed, so npm must run on the one of the machine.
+  const path = (process.env.PATH ?? "").split(delimiter).filter((part) => !/[\\/]node_modules[\\/]/.test(part + "/"));
+  const env = { ...process.env, PATH: path.join(delimiter) };
+  for (const name of Object.keys(env)) if (/^(npm_(?!config_)|NODE_ENV$|NODE_OPTIONS$)/i.test(name)) delete env[name];
+  const windows = process.platform === "win32";
+  const args = ["ci", "--no-audit", "--no-fund", "--loglevel=error", "--include=dev", "--include=optional"];
+  process.stderr.write("waybill: installing dependencies (npm ci) …\n");
+  const done = spawnSync(windows ? "npm.cmd" : "npm", args, { cwd: root, env, shell: windows, encoding: "utf8", timeout: 600_000 });
+  if (done.status === 0) return;
+  const why = done.error?.message ?? `exit code ${done.status ?? done.signal}`;
+  process.stderr.write(`${done.stdout ?? ""}${done.stderr ?? ""}\nwaybill: npm ci failed (${why}). `);
+  process.stderr.write("Check the network and the npm configuration, then run the command again.\n");
+  process.exit(1);
+}
+
+/** The bundled Node when npm has one for this platform, else the one that runs this file. */
+function checkNode() {
+  const bundled = join(root, "node_modules", ".bin", process.platform === "win32" ? "node.cmd" : "node");
+  if (existsSync(bundled)) return;
+  const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
+  if (major > neededNode[0] || (major === neededNode[0] && minor >= neededNode[1])) return;
+  process.stderr.write(`waybill: Node ${neededNode.join(".")} or newer is needed, this is ${process.versions.node}, and npm has none for `);
+  process.stderr.write(`${process.platform}-${process.arch}. Install it, then run the command again.\n`);
+  process.exit(1);
+}
+
+if (!upToDate()) install();
+checkNode();
