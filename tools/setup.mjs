@@ -2,8 +2,8 @@
 // are missing or are not those of the lockfile, and otherwise does nothing, quickly. Among the dependencies is Node 24
 // itself, which npm puts first on the PATH of the script that follows.
 import { spawnSync } from "node:child_process";
-import { existsSync, readFileSync } from "node:fs";
-import { delimiter, join } from "node:path";
+import { existsSync, linkSync, readFileSync, symlinkSync } from "node:fs";
+import { delimiter, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
@@ -51,10 +51,19 @@ function install() {
   process.exit(1);
 }
 
-/** The bundled Node when npm has one for this platform, else the one that runs this file. */
+/** Makes sure that the scripts get a new enough Node: the one among the dependencies, else the one that runs this. */
 function checkNode() {
-  const bundled = join(root, "node_modules", ".bin", process.platform === "win32" ? "node.cmd" : "node");
-  if (existsSync(bundled)) return;
+  const windows = process.platform === "win32";
+  const bin = join(root, "node_modules", ".bin");
+  if (existsSync(join(bin, windows ? "node.cmd" : "node")) || existsSync(join(bin, "node.exe"))) return;
+  // npm 10 drops the link when it drops the packages of the other platforms, which have a bin of the same name.
+  const name = windows ? "node.exe" : "node";
+  const bundled = join(root, "node_modules", `node-${windows ? "win" : process.platform}-${process.arch}`, "bin", name);
+  if (existsSync(bundled)) {
+    if (windows) linkSync(bundled, join(bin, name));
+    else symlinkSync(relative(bin, bundled), join(bin, name));
+    return;
+  }
   const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
   if (major > neededNode[0] || (major === neededNode[0] && minor >= neededNode[1])) return;
   process.stderr.write(`waybill: Node ${neededNode.join(".")} or newer is needed, this is ${process.versions.node}, and npm has none for `);
