@@ -21,11 +21,34 @@ test("a duration is read in every unit", () => {
 });
 
 test("what is no duration is refused with its path and without its value", () => {
-  const wrong: unknown[] = ["", "s", "30", "30 sec", "-1s", "1e3ms", "1s ", " 1s", "1s\n", "s3cr3t", -1, Number.NaN, Infinity, null, undefined, {}, [], 5n, true];
+  const wrong: unknown[] = [
+    "",
+    "s",
+    "30",
+    "30 sec",
+    "-1s",
+    "1e3ms",
+    "1s ",
+    " 1s",
+    "1s\n",
+    "s3cr3t",
+    -1,
+    Number.NaN,
+    Infinity,
+    null,
+    undefined,
+    {},
+    [],
+    5n,
+    true,
+  ];
   for (const value of wrong) {
     assert.throws(
       () => durationMs(value as Duration, "retry.backoff.base"),
-      (error) => isWaybillError(error, "CONFIG") && error.message.startsWith("retry.backoff.base: expected a duration") && !error.message.includes("s3cr3t"),
+      (error) =>
+        isWaybillError(error, "CONFIG") &&
+        error.message.startsWith("retry.backoff.base: expected a duration") &&
+        !error.message.includes("s3cr3t"),
       String(value),
     );
   }
