@@ -41,7 +41,7 @@ function problems(value: unknown): string[] {
   return checkOptions(value, spec, "bus").map(({ path, expected, found }) => `${path} | ${expected} | ${found}`);
 }
 
-test("what fits has no problem, and undefined is absent", () => {
+void test("what fits has no problem, and undefined is absent", () => {
   assert.deepEqual(problems({ url: "x" }), []);
   const all = {
     url: "x",
@@ -61,7 +61,7 @@ test("what fits has no problem, and undefined is absent", () => {
   assert.deepEqual(problems({ url: "x", retry: true, attempts: undefined, mode: undefined }), []);
 });
 
-test("every wrong path is told at once, with what was expected and the kind that was found", () => {
+void test("every wrong path is told at once, with what was expected and the kind that was found", () => {
   const wrong = {
     password: "abc",
     attempts: 0,
@@ -100,13 +100,13 @@ test("every wrong path is told at once, with what was expected and the kind that
   );
 });
 
-test("one problem is one line", () => {
+void test("one problem is one line", () => {
   assert.throws(() => assertOptions({ url: "" }, spec, "bus"), {
     message: "bus.url: expected a string that is not empty, found an empty string",
   });
 });
 
-test("no value of a string or of an unknown key is shown", () => {
+void test("no value of a string or of an unknown key is shown", () => {
   const canary = "s3cr3t-canary";
   const wrong = {
     url: 5,
@@ -123,7 +123,7 @@ test("no value of a string or of an unknown key is shown", () => {
   assert.ok(!JSON.stringify(problems(wrong)).includes(canary));
 });
 
-test("odd roots, keys and values are told, not thrown", () => {
+void test("odd roots, keys and values are told, not thrown", () => {
   for (const root of [undefined, null, 5, "x", [], () => {}])
     assert.equal(checkOptions(root, spec, "bus")[0]?.expected, "an object");
   const own = JSON.parse('{"url":"x","__proto__":1,"constructor":2,"a\\u001b[31m\\n":3}') as object;
@@ -136,13 +136,13 @@ test("odd roots, keys and values are told, not thrown", () => {
   assert.equal(problems({ ["x".repeat(100_000)]: 1, url: "x" }).length, 1);
 });
 
-test("an unknown key with no near one lists the known keys", () => {
+void test("an unknown key with no near one lists the known keys", () => {
   assert.deepEqual(checkOptions({ zzzzzzzz: 1 }, { alpha: { type: "any" }, beta: { type: "any" } }, "o"), [
     { path: "o.zzzzzzzz", expected: "one of the keys alpha, beta", found: "a number" },
   ]);
 });
 
-test("profiles", () => {
+void test("profiles", () => {
   const rows = Object.entries(profiles).map(([name, p]) => [
     name,
     p.connectTimeoutMs,

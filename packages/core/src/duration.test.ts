@@ -4,7 +4,7 @@ import { durationMs, expectedDuration, readDuration } from "./duration.ts";
 import type { Duration } from "./duration.ts";
 import { isWaybillError } from "./errors.ts";
 
-test("a duration is read in every unit", () => {
+void test("a duration is read in every unit", () => {
   const cases: [Duration, number][] = [
     ["250ms", 250],
     ["30s", 30_000],
@@ -20,7 +20,7 @@ test("a duration is read in every unit", () => {
   for (const [value, ms] of cases) assert.equal(durationMs(value, "x"), ms, String(value));
 });
 
-test("what is no duration is refused with its path and without its value", () => {
+void test("what is no duration is refused with its path and without its value", () => {
   const wrong: unknown[] = [
     "",
     "s",
@@ -54,13 +54,13 @@ test("what is no duration is refused with its path and without its value", () =>
   }
 });
 
-test("bounds are kept and named", () => {
+void test("bounds are kept and named", () => {
   assert.equal(readDuration("1s", { min: 1_000, max: 1_000 }), 1_000);
   assert.equal(readDuration("999ms", { min: 1_000 }), undefined);
   assert.equal(readDuration("1001ms", { max: 1_000 }), undefined);
   assert.match(expectedDuration({ min: 5, max: 10 }), /at least 5 ms, at most 10 ms/);
 });
 
-test("a very long text is refused at once", () => {
+void test("a very long text is refused at once", () => {
   assert.equal(readDuration("9".repeat(1_000_000) + "s"), undefined);
 });
