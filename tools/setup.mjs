@@ -43,7 +43,13 @@ function install() {
   const windows = process.platform === "win32";
   const args = ["ci", "--no-audit", "--no-fund", "--loglevel=error", "--include=dev", "--include=optional"];
   process.stderr.write("waybill: installing dependencies (npm ci) …\n");
-  const done = spawnSync(windows ? "npm.cmd" : "npm", args, { cwd: root, env, shell: windows, encoding: "utf8", timeout: 600_000 });
+  const done = spawnSync(windows ? "npm.cmd" : "npm", args, {
+    cwd: root,
+    env,
+    shell: windows,
+    encoding: "utf8",
+    timeout: 600_000,
+  });
   if (done.status === 0) return;
   const why = done.error?.message ?? `exit code ${done.status ?? done.signal}`;
   process.stderr.write(`${done.stdout ?? ""}${done.stderr ?? ""}\nwaybill: npm ci failed (${why}). `);
@@ -66,7 +72,9 @@ function checkNode() {
   }
   const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
   if (major > neededNode[0] || (major === neededNode[0] && minor >= neededNode[1])) return;
-  process.stderr.write(`waybill: Node ${neededNode.join(".")} or newer is needed, this is ${process.versions.node}, and npm has none for `);
+  process.stderr.write(
+    `waybill: Node ${neededNode.join(".")} or newer is needed, this is ${process.versions.node}, and npm has none for `,
+  );
   process.stderr.write(`${process.platform}-${process.arch}. Install it, then run the command again.\n`);
   process.exit(1);
 }
