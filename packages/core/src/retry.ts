@@ -117,8 +117,8 @@ export interface RetryOptions {
   readonly never?: readonly ErrorMatch[];
   /** Only these are retried; all others are final at once. `never` goes before it. */
   readonly only?: readonly ErrorMatch[];
-  /** Whether a delay is waited out in the process, its key held: always, never, or up to this long. Default: as the transport needs. */
-  readonly inProcess?: boolean | Duration;
+  /** Every delay is waited out in the process, the key held meanwhile. Default: only where the order or the transport needs it. */
+  readonly inProcess?: boolean;
 }
 
 /** `RetryOptions` with every value decided. */
@@ -128,8 +128,7 @@ export interface RetryPolicy {
   readonly deadLetter: boolean;
   readonly never: readonly ErrorMatch[];
   readonly only: readonly ErrorMatch[] | undefined;
-  /** Delays up to it are waited out in the process. 0: none; Infinity: all; undefined: not asked for either way. */
-  readonly inProcessMs: number | undefined;
+  readonly inProcess: boolean;
 }
 
 export const retrySpec: SpecFor<RetryOptions> = {
@@ -138,7 +137,7 @@ export const retrySpec: SpecFor<RetryOptions> = {
   deadLetter: { type: "boolean" },
   never: { type: "array", of: { type: "either", of: [{ type: "function" }, { type: "enum", values: Object.keys(errorCodes) }] } },
   only: { type: "array", of: { type: "either", of: [{ type: "function" }, { type: "enum", values: Object.keys(errorCodes) }] } },
-  inProcess: { type: "either", of: [{ type: "boolean" }, { type: "duration" }] },
+  inProcess: { type: "boolean" },
 };
 
 /** Problems of retry options, to be told together with others. */
@@ -156,14 +155,8 @@ export function checkRetry(options: RetryOptions, path: string, defaults: { read
     deadLetter: options.deadLetter ?? true,
     never: options.never ?? [],
     only: options.only,
-    inProcessMs: inProcessMs(options.inProcess, path),
+    inProcess: options.inProcess ?? false,
   };
-}
-
-function inProcessMs(value: boolean | Duration | undefined, path: string): number | undefined {
-  if (value === undefined) return undefined;
-  if (typeof value === "boolean") return value ? Infinity : 0;
-  return durationMs(value, `${path}.inProcess`);
 }
 
 /** What the message itself is to blame for: the next attempt would end the same. */
