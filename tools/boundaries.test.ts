@@ -175,7 +175,7 @@ test("a package.json is refused when its shape or its pins differ", () => {
     license: "MIT",
     type: "module",
     engines: { node: ">=24.6" },
-    files: ["dist", "README.md", "LICENSE"],
+    files: ["dist", "!dist/.tsbuildinfo", "README.md", "LICENSE"],
     exports: { ".": { "@waybill/source": "./src/index.ts", types: "./dist/index.d.ts", default: "./dist/index.js" } },
     dependencies: { "@waybill/core": "1.2.3", zod: "4.0.0" },
   };

@@ -227,7 +227,7 @@ export function packageViolations(path: string, json: PackageJson, version: stri
   }
   if (json.private === true) return found;
   expect(json.engines?.["node"] === ">=24.6", "engines.node is not >=24.6");
-  expect(json.files?.join(" ") === "dist README.md LICENSE", "files is not dist, README.md, LICENSE");
+  expect(json.files?.join(" ") === "dist !dist/.tsbuildinfo README.md LICENSE", "files is not dist, README.md, LICENSE");
   for (const [entry, conditions] of Object.entries(json.exports ?? {})) {
     expect(Object.keys(conditions).join(" ") === "@waybill/source types default", `exports ${entry}: conditions`);
     expect(conditions["@waybill/source"]?.startsWith("./src/") === true, `exports ${entry}: the source is not below ./src`);
