@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { isWaybillError, WaybillError } from "./errors.ts";
-import type { RetryOptions, RetryStrategy } from "./retry.ts";
+import type { RetryStrategy } from "./retry.ts";
 import { checkRetry, delayAfter, exponential, fixed, isFinal, linear } from "./retry.ts";
 
 const delaysOf = (strategy: RetryStrategy) => [1, 2, 3, 4, 5, 6].map((attempt) => strategy.delayMs(attempt));
