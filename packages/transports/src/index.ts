@@ -1,1 +1,2 @@
-export {};
+export { openTransport, schemes } from "./open.ts";
+export { fileOf } from "./file.ts";

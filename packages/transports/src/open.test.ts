@@ -1,0 +1,63 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+import { isWaybillError } from "@waybill/core";
+import { fileOf, openTransport, schemes } from "./index.ts";
+
+async function refusal(url: string): Promise<string> {
+  const error: unknown = await openTransport(url).then(
+    () => assert.fail(`${url} was opened`),
+    (thrown: unknown) => thrown,
+  );
+  assert.ok(isWaybillError(error, "CONFIG"), String(error));
+  return error.message;
+}
+
+test("each scheme opens its transport", async () => {
+  assert.deepEqual(schemes, ["embedded", "memory"]);
+  const log = await openTransport("memory:?shape=log&partitions=3");
+  assert.equal(log.capabilities().revocation.level, "native");
+  const directory = mkdtempSync(join(tmpdir(), "transports-"));
+  try {
+    for (const form of ["", "//"]) {
+      const file = await openTransport(`embedded:${form}${join(directory, "a%20b.db")}`);
+      assert.equal(file.capabilities().transaction.level, "native");
+      await file.close();
+    }
+    await log.close();
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+});
+
+test("an unknown scheme is refused, and the known ones are named", async () => {
+  for (const url of ["carrier-pigeon:coop", "constructor:x", "__proto__:x", "toString:"]) assert.match(await refusal(url), /embedded:, memory:/);
+});
+
+test("what is no URL, no path or no option is refused", async () => {
+  for (const url of ["", "embedded", "orders.db", ":x", "/tmp/x.db"]) assert.match(await refusal(url), /scheme:address/);
+  assert.match(await refusal("embedded:"), /path is missing/);
+  assert.match(await refusal("embedded://host/x.db"), /no host/);
+  assert.match(await refusal("embedded:%zz"), /%25/);
+  assert.match(await refusal("memory:somewhere"), /no address/);
+  assert.match(await refusal("memory:?shape=cube"), /shape/);
+  assert.match(await refusal("memory:?colour=red"), /colour/);
+  assert.match(await refusal("memory:?shape=log&shape=log"), /twice/);
+  assert.match(await refusal("embedded:x.db?colour=red"), /colour/);
+});
+
+test("a refusal never repeats the URL", async () => {
+  const secret = "hunter2";
+  for (const url of [`nosuch://user:${secret}@host`, `embedded://user:${secret}@host/x`, `user:${secret}@host`, `memory:?${secret}!=1&${secret}!=1`]) {
+    assert.doesNotMatch(await refusal(url), new RegExp(secret), url);
+  }
+});
+
+test("the file behind a URL", () => {
+  assert.equal(fileOf("embedded:orders.db"), "orders.db");
+  assert.equal(fileOf("EMBEDDED:///var/lib/a%20b.db?x=1"), "/var/lib/a b.db");
+  assert.equal(fileOf("embedded:///C:/data/x.db"), "C:/data/x.db");
+  assert.equal(fileOf("memory:"), undefined);
+});
