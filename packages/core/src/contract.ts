@@ -119,7 +119,12 @@ function contract(kind: "event" | "command", topic: string, options: ContractOpt
     upcast: options.upcast ?? {},
     key: options.key as ((body: unknown) => string) | undefined,
     contentType: options.contentType ?? "application/json",
-    headers: Object.freeze(Object.assign(Object.create(null) as Record<string, string>, { [versionHeader]: String(version) })),
+    headers: Object.freeze(
+      Object.assign(Object.create(null) as Record<string, string>, {
+        "content-type": options.contentType ?? "application/json",
+        [versionHeader]: String(version),
+      }),
+    ),
   });
 }
 

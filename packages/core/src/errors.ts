@@ -50,7 +50,7 @@ export const errorCodes = {
   UNKNOWN_VERSION: { meaning: "the contract has no such version", retryable: false, certainty: "definite", remedy: "deploy the consumer first, or add an upcast" },
   UNROUTABLE: { meaning: "nobody receives this command", retryable: false, certainty: "definite", remedy: "start its consumer once, or declare its group" },
   VALIDATION: { meaning: "the body does not fit its schema", retryable: false, certainty: "definite", remedy: "correct the named paths" },
-} as const satisfies Record<string, CodeInfo>;
+} as const;
 
 export type ErrorCode = keyof typeof errorCodes;
 
@@ -76,7 +76,7 @@ export class WaybillError extends Error {
 
   constructor(code: ErrorCode, text: string, options: ErrorOptions = {}) {
     super(text, options.cause === undefined ? undefined : { cause: options.cause });
-    const info = errorCodes[code];
+    const info: CodeInfo = errorCodes[code];
     this.name = "WaybillError";
     this.code = code;
     this.retryable = options.retryable ?? info.retryable;

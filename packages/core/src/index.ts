@@ -1,1 +1,39 @@
-export {};
+export { createBus } from "./bus.ts";
+export type {
+  BatchChoices, BatchContext, BatchHandler, BatchItem, BatchResult, Bus, BusOptions, BusStatus, Context, Guarantee, Handler, HandleMiddleware,
+  HandlerCall, OrderBy, PublishCall, PublishChoices, Published, PublishManyOutcome, PublishMiddleware, ReplyHandler, StreamItem, SubscribeChoices,
+  SubscriptionHandle, SubscriptionState, SubscriptionStatus,
+} from "./bus-types.ts";
+export { systemClock } from "./clock.ts";
+export type { Clock, Timer } from "./clock.ts";
+export { bytes } from "./codec/bytes.ts";
+export type { Codec } from "./codec/codec.ts";
+export { json } from "./codec/json.ts";
+export { text } from "./codec/text.ts";
+export { assertOptions, checkOptions, configError, profiles } from "./config.ts";
+export type { ObjectSpec, Problem, Profile, ProfileSettings, Spec, SpecFor } from "./config.ts";
+export { command, event, request, versionHeader } from "./contract.ts";
+export type {
+  Contract, ContractOptions, InputOf, OutputOf, RequestContract, StandardIssue, StandardResult, StandardSchema, Upcasts,
+} from "./contract.ts";
+export { causeHeaders, deadLetterTopic } from "./dead-letter.ts";
+export type { DeadLetter, DeadLetterCause, DeadLetters, ReplayOptions, ReplayReport } from "./dead-letter-types.ts";
+export type { Diagnostics, DiagnosticsName } from "./diagnostics.ts";
+export { durationMs } from "./duration.ts";
+export type { Duration } from "./duration.ts";
+export { errorCodes, isWaybillError, WaybillError } from "./errors.ts";
+export type { Certainty, ErrorCode, ErrorOptions } from "./errors.ts";
+export { createIds } from "./id.ts";
+export { safeText, silentLogger } from "./log.ts";
+export type { Logger } from "./log.ts";
+export type { BusCounters, GroupCounters, MetricsSnapshot, TopicCounters } from "./metrics.ts";
+export { checkGroup, checkPattern, checkTopic, compilePattern, hasWildcard } from "./pattern.ts";
+export { exponential, fixed, linear } from "./retry.ts";
+export type { ErrorMatch, ExponentialOptions, Jitter, LinearOptions, RetryOptions, RetryPolicy, RetryStrategy } from "./retry.ts";
+export type { Outbox, OutboxRow, Store, StoreTransaction } from "./store/store.ts";
+export { capabilityNames, deadLetterGroup, published } from "./transport.ts";
+export type {
+  Browsed, BrowseRequest, Capabilities, Capability, CapabilityName, ConnectOptions, Credit, Delivery, Durability, Headers, Inspection, Known, Lanes,
+  Level, Message, Position, PublishOptions, PublishOutcome, Settlement, SettleOutcome, StartPosition, SubscribeRequest, Subscription,
+  SubscriptionEvent, Topology, Transaction, Transport, TransportStatus,
+} from "./transport.ts";
