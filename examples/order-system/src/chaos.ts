@@ -9,7 +9,7 @@ export interface ChaosOptions {
   readonly random: () => number;
   readonly sabotage: Sabotage | undefined;
   /** Orders that are neither shipped nor dead-lettered, read now. */
-  unfinished(): number;
+  unfinished(): Promise<number>;
   /** How far a service has come: any number that grows with its work. */
   progressOf(service: ServiceName): number;
   whenReady(service: ServiceName, withinMs: number): Promise<boolean>;
@@ -103,7 +103,7 @@ export function createChaos(options: ChaosOptions): Chaos {
         const { service, moment } = choice;
         const reached = await stopAt(service, moment, signal);
         // Not reached, and yet orders are under way elsewhere: any moment is a good one. Nothing under way: no kill.
-        if (signal.aborted || options.unfinished() === 0) continue;
+        if (signal.aborted || (await options.unfinished()) === 0) continue;
         const progress = options.progressOf(service);
         if (!options.kill(service)) continue;
         lastKills.set(service, { progress, atMs: performance.now() });
@@ -122,5 +122,5 @@ export function createChaos(options: ChaosOptions): Chaos {
 export function pace(total: number | undefined, kills: number, atLeast: number): number {
   if (kills >= atLeast) return Number.POSITIVE_INFINITY;
   if (total === undefined) return 10 * (kills + 1);
-  return Math.max(kills + 1, Math.ceil((total * (kills + 1)) / (atLeast + 1)));
+  return Math.ceil((total * (kills + 1)) / (atLeast + 1));
 }

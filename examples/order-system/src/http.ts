@@ -15,7 +15,7 @@ export interface ShopDoor {
   /** Never rejects. */
   place(order: NewOrder): Promise<Placed>;
   /** Where an order is; undefined: no such order. */
-  state(id: string): Promise<Readonly<Record<string, unknown>> | undefined>;
+  state(id: string): Readonly<Record<string, unknown>> | undefined;
 }
 
 export interface HttpDoor {
@@ -56,7 +56,7 @@ async function answer(request: IncomingMessage, response: ServerResponse, door: 
     return;
   }
   if (!onlyMethod("GET", request, response)) return;
-  const state = await door.state(id);
+  const state = door.state(id);
   if (state === undefined) reply(response, 404, { error: "no such order" });
   else reply(response, 200, state);
 }

@@ -13,6 +13,8 @@ export interface IntakeOptions {
   room(): number;
   /** False: there is no shop at the moment. */
   send(orders: readonly HandedIn[]): boolean;
+  /** It is in the books: the customer has the shop's word. */
+  onTaken(incoming: Incoming): void;
   /** It cannot be taken: another order has its id. */
   onUsed(incoming: Incoming): void;
   /** The shop could not take it now; it is handed in again. */
@@ -96,8 +98,12 @@ export function createIntake(options: IntakeOptions): Intake {
           continue;
         }
         waiting.delete(answer.id);
-        if (answer.outcome === "taken") taken += 1;
-        else options.onUsed(incoming);
+        if (answer.outcome === "taken") {
+          taken += 1;
+          options.onTaken(incoming);
+        } else {
+          options.onUsed(incoming);
+        }
       }
       wake();
     },

@@ -3,20 +3,15 @@ import { isWaybillError } from "@waybill/core";
 import { GetQuote, OrderPlaced, type Order } from "../contracts.ts";
 import { sqlOf } from "../database.ts";
 import { listen, type HttpDoor } from "../http.ts";
-import type { Answer, HandedIn, OrderSource } from "../ipc.ts";
+import type { Answer, OrderSource } from "../ipc.ts";
 import type { Service, ServiceContext } from "./context.ts";
 import { stateOf } from "./order-state.ts";
 
 const quoteTries = 3;
 const quoteTimeout = "3s";
 
-export interface Shop extends Service {
-  /** Orders of the generator and of the input; the answers go back to the supervisor, each as soon as it is known. */
-  take(orders: readonly HandedIn[]): void;
-}
-
 /** Takes orders: asks for the price, then writes the order and publishes it, as one. */
-export function shop(service: ServiceContext): Shop {
+export function shop(service: ServiceContext): Service {
   const { bus, database, moments, settings } = service;
   let door: HttpDoor | undefined;
   let open = false;

@@ -1,0 +1,92 @@
+// npm start: the order system from its first order to its audit.
+import { accessSync, constants, mkdirSync, mkdtempSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { parseArguments, usage, type Arguments } from "./args.ts";
+import { createReport } from "./report.ts";
+import { run, type RunResult } from "./run.ts";
+import { serverNames, startServer } from "./servers.ts";
+import { jsonLine, summary } from "./summary.ts";
+
+const defaultRate = 20;
+const defaultOrders = 500;
+
+async function main(argv: readonly string[]): Promise<number> {
+  const parsed = parseArguments(argv);
+  if (parsed.kind === "help") {
+    console.log(usage);
+    return 0;
+  }
+  const problem = parsed.kind === "wrong" ? parsed.problem : inputProblem(parsed.arguments.input);
+  if (parsed.kind === "wrong" || problem !== undefined) {
+    console.error(`${problem}\nnpm start -- --help tells what there is`);
+    return 2;
+  }
+  const args = parsed.arguments;
+  const directory = openDirectory(args);
+  const server = await startServer(args.transport, directory);
+  if (server === undefined) {
+    console.error(`--transport: expected a URL or one of ${serverNames.join(", ")}`);
+    return 2;
+  }
+  const report = createReport({ out: process.stdout, err: process.stderr, env: process.env });
+  const result = await run({
+    arguments: args,
+    server,
+    store: args.store === undefined ? (server.file ?? join(directory, "services.db")) : resolve(args.store),
+    orders: ordersOf(args, report.live),
+    ratePerSecond: args.rate ?? (args.orders === undefined && !args.chaos ? defaultRate : undefined),
+    report,
+    signal: stopSignal(),
+  });
+  for (const line of summary(result, args)) console.log(line);
+  if (args.keep || args.data !== undefined) console.log(`The files are in ${directory}`);
+  console.log(jsonLine(result));
+  return result.audit.ok && result.failure === undefined ? 0 : 1;
+}
+
+/** How many are generated; undefined: until a signal. */
+function ordersOf(args: Arguments, live: boolean): number | undefined {
+  if (args.orders !== undefined || args.input !== undefined) return args.orders;
+  return args.chaos || (!live && args.rate !== 0) ? defaultOrders : undefined;
+}
+
+function openDirectory(args: Arguments): string {
+  if (args.data !== undefined) {
+    const directory = resolve(args.data);
+    mkdirSync(directory, { recursive: true });
+    return directory;
+  }
+  const directory = mkdtempSync(join(tmpdir(), "waybill-orders-"));
+  // At any end of this process but a SIGKILL.
+  if (!args.keep) process.once("exit", () => rmSync(directory, { recursive: true, force: true, maxRetries: 3 }));
+  return directory;
+}
+
+/** Fires at the first signal; the second ends the process, and with it the services. */
+function stopSignal(): AbortSignal {
+  const stop = new AbortController();
+  const onSignal = (): void => {
+    if (stop.signal.aborted) process.exit(130);
+    stop.abort();
+  };
+  for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, onSignal);
+  return stop.signal;
+}
+
+function inputProblem(input: string | undefined): string | undefined {
+  if (input === undefined || input === "-") return undefined;
+  try {
+    accessSync(input, constants.R_OK);
+    return statSync(input).isDirectory() ? `--input: ${input} is a directory` : undefined;
+  } catch {
+    return `--input: ${input} cannot be read`;
+  }
+}
+
+process.exitCode = await main(process.argv.slice(2)).catch((error: unknown) => {
+  console.error(error instanceof Error ? error.message : error);
+  return 1;
+});
+// An input that goes on would keep the process.
+process.stdin.destroy();
