@@ -1,0 +1,23 @@
+import type { Case } from "../case.ts";
+import { faceCases } from "./faces.ts";
+import { flowCases } from "./flow.ts";
+import { groupCases } from "./group.ts";
+import { leaseCases } from "./lease.ts";
+import { orderCases } from "./order.ts";
+import { publishCases } from "./publish.ts";
+import { settleCases } from "./settle.ts";
+import { startCases } from "./start.ts";
+import { timingCases } from "./timing.ts";
+
+/** Every case there is, in the order in which they run. */
+export const cases: readonly Case[] = [
+  ...publishCases,
+  ...settleCases,
+  ...leaseCases,
+  ...groupCases,
+  ...startCases,
+  ...orderCases,
+  ...timingCases,
+  ...flowCases,
+  ...faceCases,
+];

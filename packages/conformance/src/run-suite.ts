@@ -1,0 +1,110 @@
+import type { Transport } from "@waybill/core";
+import type { Case, CaseResult, Need } from "./case.ts";
+import { cases as allCases } from "./cases/index.ts";
+import { missing, refusals } from "./refusals.ts";
+import { openRig } from "./rig.ts";
+import type { Rig, RigOptions } from "./rig.ts";
+import type { Broker, ConformanceTarget } from "./target.ts";
+import { within } from "./wait.ts";
+
+export interface SuiteOptions {
+  /** The larger counts. */
+  readonly full?: boolean;
+  /** Only the cases whose name holds this text, such as `P01`. */
+  readonly only?: string;
+  readonly seed?: number;
+  /** How long one wait of a case may take. Default 10 s. */
+  readonly waitMs?: number;
+  readonly cases?: readonly Case[];
+  /** Where child processes find the target; cases that need them are untested without it. */
+  readonly module?: URL;
+  readonly wrap?: (transport: Transport) => Transport;
+  readonly onResult?: (result: CaseResult) => void;
+}
+
+/** Runs the cases one after another, each with names of its own, on one fresh broker. */
+export async function runSuite(target: ConformanceTarget, options: SuiteOptions = {}): Promise<readonly CaseResult[]> {
+  const results: CaseResult[] = [];
+  const broker = await target.start();
+  try {
+    for (const each of selectCases(options.only, options.cases)) {
+      const result = await runCase(each, rigOptions(target, broker, options));
+      results.push(result);
+      options.onResult?.(result);
+    }
+  } finally {
+    await broker[Symbol.asyncDispose]();
+  }
+  return results;
+}
+
+export function selectCases(only: string | undefined, from: readonly Case[] = allCases): readonly Case[] {
+  return only === undefined ? from : from.filter((each) => each.name.includes(only));
+}
+
+export function rigOptions(target: ConformanceTarget, broker: Broker, options: SuiteOptions): RigOptions {
+  return {
+    target,
+    broker,
+    seed: options.seed ?? 1,
+    full: options.full ?? false,
+    waitMs: (options.waitMs ?? 10_000) * (options.full === true ? 6 : 1),
+    ...(options.module === undefined ? {} : { module: options.module }),
+    ...(options.wrap === undefined ? {} : { wrap: options.wrap }),
+  };
+}
+
+export async function runCase(tested: Case, options: RigOptions): Promise<CaseResult> {
+  const begun = performance.now();
+  // What nobody catches belongs to the case that is running (C06), and fails it.
+  const strays: unknown[] = [];
+  const stray = (error: unknown): void => void strays.push(error);
+  process.on("unhandledRejection", stray).on("uncaughtException", stray);
+  let rig: Rig | undefined;
+  const result = (outcome: CaseResult["outcome"], more: Partial<CaseResult> = {}): CaseResult => ({
+    name: tested.name,
+    outcome,
+    checked: outcome === "proved" ? (rig?.checked() ?? 0) : 0,
+    seconds: (performance.now() - begun) / 1_000,
+    ...more,
+  });
+  let ended: CaseResult;
+  try {
+    rig = await openRig(options, tested.name);
+    const deadlineMs = (tested.deadlineMs ?? 30_000) * (options.full ? 20 : 1);
+    ended = await within("the case", deadlineMs, outcomeOf(tested, rig, result));
+  } catch (error) {
+    ended = result("failed", { error });
+  }
+  try {
+    await rig?.dispose();
+    await new Promise(setImmediate);
+    if (strays.length > 0) throw new Error("an error that nobody caught", { cause: strays[0] });
+  } catch (error) {
+    if (ended.outcome !== "failed") ended = result("failed", { error });
+  } finally {
+    process.off("unhandledRejection", stray).off("uncaughtException", stray);
+  }
+  return ended;
+}
+
+async function outcomeOf(tested: Case, rig: Rig, result: (outcome: CaseResult["outcome"], more?: Partial<CaseResult>) => CaseResult): Promise<CaseResult> {
+  const needs = tested.needs ?? [];
+  const absent = missing(rig, needs);
+  if (absent !== undefined) {
+    await (tested.refuse ?? refusals[absent])(rig);
+    return result("refused", { why: absent === "keeps" ? "durability D0" : `capability ${absent}: none` });
+  }
+  const without = needs.find((need) => !has(rig, need));
+  const why = without === undefined ? tested.unless?.(rig) : `the target has no ${without}`;
+  if (why !== undefined) return result("untested", { why });
+  await tested.prove(rig);
+  return result("proved");
+}
+
+function has(rig: Rig, need: Need): boolean {
+  if (need === "store") return rig.target.store !== undefined;
+  if (need === "processes") return rig.target.processes && rig.module !== undefined;
+  if (need.startsWith("fault:")) return need.slice("fault:".length) in rig.broker.faults;
+  return true;
+}
