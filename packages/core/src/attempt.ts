@@ -24,6 +24,8 @@ export class Attempt implements Context {
   verdict: Verdict | undefined;
   /** Its time is over: nothing that it does counts any more. */
   ended: boolean;
+  /** Its transaction is being committed: a time-out now could not take that back. */
+  committing: boolean;
   /** The store's transaction, once begun (see `exactly-once.ts`). */
   transaction: unknown;
   #abort: AbortController | undefined;
@@ -34,6 +36,7 @@ export class Attempt implements Context {
     this.host = host;
     this.verdict = undefined;
     this.ended = false;
+    this.committing = false;
     this.transaction = undefined;
   }
 

@@ -49,7 +49,7 @@ export type OrderBy = "none" | "key" | "key-in-process";
 export interface SubscribeChoices<Tx = unknown, Native = unknown> {
   /** Its members share the messages. */
   readonly group: string;
-  /** Handlers at once. Default 1. */
+  /** Handlers (of `subscribeBatch`: batches) at once. Default 1. */
   readonly concurrency?: number;
   readonly orderBy?: OrderBy;
   /** Per attempt. Default 30 s. */
@@ -78,9 +78,10 @@ export interface SubscribeChoices<Tx = unknown, Native = unknown> {
 }
 
 export interface BatchChoices<Tx = unknown, Native = unknown> extends SubscribeChoices<Tx, Native> {
-  readonly size: number;
-  /** How long the first message waits for others. */
-  readonly within: Duration;
+  /** Messages of one call at most. Default: the profile's batch size. */
+  readonly size?: number;
+  /** How long the first message waits for others. Default 50 ms. */
+  readonly within?: Duration;
 }
 
 export interface Context<Tx = unknown> {

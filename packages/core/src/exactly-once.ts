@@ -1,5 +1,7 @@
 import type { Attempt } from "./attempt.ts";
 import { alreadyApplied, Postponed, settledByTransaction } from "./consumer.ts";
+import type { Clock } from "./clock.ts";
+import { withDeadline } from "./deadline.ts";
 import { isWaybillError, WaybillError } from "./errors.ts";
 import type { Store, StoreTransaction } from "./store/store.ts";
 import type { Delivery, Message, Subscription, Transaction, Transport } from "./transport.ts";
@@ -28,7 +30,11 @@ interface Unit {
   readonly outgoing: Message[];
 }
 
+/** For the last steps of a transaction. */
+const commitMs = 30_000;
+
 export interface ExactlyOnceOptions {
+  readonly clock: Clock;
   readonly store: Store | "transport";
   readonly transport: Transport;
   /** Of the inbox rows: the same id on two topics, or in two groups, is two messages. */
@@ -67,13 +73,21 @@ export function createExactlyOnce(options: ExactlyOnceOptions): ExactlyOnce {
       await unit.transaction.rollback();
       throw new WaybillError("STALE_ATTEMPT", "the attempt ended before its transaction was committed");
     }
+    for (const attempt of attempts) attempt.committing = true;
     try {
-      await complete(unit, attempts);
+      await bounded(complete(unit, attempts));
     } catch (error) {
       await unit.transaction.rollback();
-      throw error;
+      throw isWaybillError(error, "TX_UNKNOWN") ? new Postponed(error) : error;
     }
     return commit(unit, attempts);
+  }
+
+  /** The handler's time-out does not reach here. */
+  async function bounded(work: Promise<void>): Promise<void> {
+    const inTime = await withDeadline(work, commitMs, options.clock);
+    if (!inTime) throw new WaybillError("TX_UNKNOWN", `${store?.name ?? transport.name} did not answer within ${commitMs} ms`);
+    await work;
   }
 
   async function complete(unit: Unit, attempts: readonly Attempt[]): Promise<void> {
@@ -109,7 +123,7 @@ export function createExactlyOnce(options: ExactlyOnceOptions): ExactlyOnce {
 
   async function commit(unit: Unit, attempts: readonly Attempt[]): Promise<Outcome> {
     try {
-      await unit.transaction.commit();
+      await bounded(unit.transaction.commit());
     } catch (error) {
       const failure = isWaybillError(error) ? error : new WaybillError("STORE", "the commit failed", { cause: error });
       if (failure.certainty === "definite") {

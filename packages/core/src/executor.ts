@@ -248,7 +248,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
     now = clock.monotonic();
     sweep = undefined;
     for (const slot of slots) {
-      if (slot.item === undefined || slot.attempt === undefined || slot.abandoned) continue;
+      if (slot.item === undefined || slot.attempt === undefined || slot.abandoned || slot.attempt.committing) continue;
       const elapsedMs = now - slot.startedAt;
       if (!slot.timedOut && elapsedMs >= options.timeoutMs) {
         slot.timedOut = true;

@@ -11,7 +11,11 @@ export interface Plan {
   readonly pattern: string | undefined;
   readonly contract: Contract | undefined;
   readonly group: string;
+  /** Attempts at once. */
   readonly concurrency: number;
+  /** 1 but for `subscribeBatch`. */
+  readonly batchSize: number;
+  readonly withinMs: number;
   readonly orderBy: OrderBy;
   readonly timeoutMs: number;
   readonly graceMs: number;

@@ -43,12 +43,14 @@ export const subscribeSpec: SpecFor<SubscribeChoices> = {
 };
 export const batchSpec: SpecFor<BatchChoices> = {
   ...subscribeSpec,
-  size: { type: "integer", min: 1, max: 100_000, required: true },
-  within: { type: "duration", required: true, max: month },
+  size: { type: "integer", min: 1, max: 100_000 },
+  within: { type: "duration", max: month },
 };
 
 export interface PlanDefaults {
-  readonly attempts: number;
+  readonly retryAttempts: number;
+  readonly batchSize: number;
+  readonly batch: boolean;
   readonly group: (name: string) => string;
 }
 
@@ -61,22 +63,24 @@ export interface Subject {
 
 /** Throws `CONFIG` with every wrong path, or `NAME`. `path` starts them. */
 export function planOf(subject: Subject, choices: SubscribeChoices | BatchChoices, path: string, defaults: PlanDefaults): Plan {
-  const problems: Problem[] = [...problemsOf(choices, path)];
+  const problems = problemsOf(choices, path, defaults.batch);
   if (problems.length > 0) throw configError(problems);
   checkGroup(choices.group);
-  const size = "size" in choices ? choices.size : 1;
-  const batches = choices.concurrency ?? 1;
-  const concurrency = size * batches;
-  const withinMs = "within" in choices ? durationMs(choices.within, `${path}.within`) : 0;
+  const { size = defaults.batchSize, within = "50ms" }: Partial<BatchChoices> = choices;
+  const batchSize = defaults.batch ? size : 1;
+  const withinMs = defaults.batch ? durationMs(within, `${path}.within`) : 0;
+  const concurrency = batchSize * (choices.concurrency ?? 1);
   return {
     ...subject,
     group: defaults.group(choices.group),
     concurrency,
+    batchSize,
+    withinMs,
     orderBy: choices.orderBy ?? "none",
     timeoutMs: durationMs(choices.timeout ?? "30s", `${path}.timeout`) + withinMs,
     graceMs: durationMs(choices.grace ?? "5s", `${path}.grace`),
     maxAbandoned: choices.maxAbandoned ?? concurrency,
-    retry: checkRetry(choices.retry ?? {}, `${path}.retry`, { attempts: defaults.attempts }),
+    retry: checkRetry(choices.retry ?? {}, `${path}.retry`, { attempts: defaults.retryAttempts }),
     from: choices.from ?? "latest",
     credit: {
       messages: choices.credit?.messages ?? Math.max(4 * concurrency, 200),
@@ -89,8 +93,8 @@ export function planOf(subject: Subject, choices: SubscribeChoices | BatchChoice
   };
 }
 
-function problemsOf(choices: SubscribeChoices | BatchChoices, path: string): readonly Problem[] {
-  const spec = typeof choices === "object" && choices !== null && "size" in choices ? batchSpec : subscribeSpec;
+function problemsOf(choices: SubscribeChoices | BatchChoices, path: string, batch: boolean): readonly Problem[] {
+  const spec = batch ? batchSpec : subscribeSpec;
   // The retry options have a check of their own, so their keys are not looked at here.
   const { retry, ...rest } = { ...choices };
   const problems = [...checkOptions(rest, spec, path)];

@@ -81,10 +81,13 @@ export function createSubscriptions(options: SubscriptionsOptions): Subscription
     const entry = build(definition);
     if (started) {
       checkPlan(transport, entry.plan);
-      void prepare(entry.plan).then(
-        () => entry.start(new AbortController().signal),
-        (error: unknown) => entry.start(AbortSignal.abort(error)),
-      );
+      prepare(entry.plan)
+        .then(
+          () => entry.start(new AbortController().signal),
+          (error: unknown) => entry.start(AbortSignal.abort(error)),
+        )
+        // `ready` and the status tell of it.
+        .catch(() => undefined);
     }
     entries.add(entry);
     return entry.handle;
@@ -99,7 +102,7 @@ export function createSubscriptions(options: SubscriptionsOptions): Subscription
     const name = definition.topic ?? definition.pattern ?? "";
     const choices = definition.kind === "reply" ? replyChoices(definition.choices) : definition.choices;
     const subject = { topic: definition.topic, pattern: definition.pattern, contract: definition.contract };
-    const plan = planOf(subject, choices, `subscribe("${name}")`, { attempts: settings.profile.retryAttempts, group: options.namespaced });
+    const plan = planOf(subject, choices, `subscribe("${name}")`, { ...settings.profile, group: options.namespaced, batch: definition.kind === "batch" });
     let current: Subscription | undefined;
     const exactlyOnce = exactlyOnceOf(plan, () => current);
     const host = hostOf(plan, exactlyOnce);
@@ -150,7 +153,7 @@ export function createSubscriptions(options: SubscriptionsOptions): Subscription
     if (plan.exactlyOnce === undefined) return undefined;
     const store = plan.exactlyOnce;
     if (store !== "transport") options.relays.add(store);
-    return createExactlyOnce({ store, transport, subscription, scopeOf: (message) => `${plan.group}|${message.topic}`, toBytes: wire.toBytes });
+    return createExactlyOnce({ store, transport, clock, subscription, scopeOf: (message) => `${plan.group}|${message.topic}`, toBytes: wire.toBytes });
   }
 
   function hostOf(plan: Plan, exactlyOnce: ExactlyOnce | undefined): AttemptHost {
@@ -189,8 +192,7 @@ export function createSubscriptions(options: SubscriptionsOptions): Subscription
 
   function innerOf(definition: Definition, plan: Plan, exactlyOnce: ExactlyOnce | undefined): (body: unknown, attempt: Attempt) => unknown {
     if (definition.kind !== "batch") return definition.handle as (body: unknown, attempt: Attempt) => unknown;
-    const { size, within } = definition.choices;
-    const batcher = definition.batcher({ clock, size, withinMs: durationMs(within, "within"), group: plan.group, exactlyOnce });
+    const batcher = definition.batcher({ clock, size: plan.batchSize, withinMs: plan.withinMs, group: plan.group, exactlyOnce });
     return (body, attempt) => batcher.add(attempt, body);
   }
 
