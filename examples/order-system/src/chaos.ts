@@ -21,7 +21,7 @@ export interface ChaosOptions {
 
 export interface Chaos {
   /** A service has reached the moment it was armed for. */
-  reached(service: ServiceName, moment: Moment): void;
+  reached(service: ServiceName): void;
   /** Kills until the signal fires. */
   run(signal: AbortSignal): Promise<void>;
 }
