@@ -183,6 +183,7 @@ export function createBus<T extends Transport>(options: BusOptions<T>): Bus<T> {
     },
     request(contract: RequestContract, body: unknown, choices: { timeout?: Duration; signal?: AbortSignal; headers?: Record<string, string> } = {}) {
       const timeoutMs = durationMs(choices.timeout ?? "10s", "request.timeout", { min: 1 });
+      metrics.bus.requests += 1;
       return requester.request(contract, body, { timeoutMs, signal: choices.signal, headers: choices.headers });
     },
     stream(target: Contract | string, choices: { from?: "latest" | "earliest"; signal?: AbortSignal } = {}) {

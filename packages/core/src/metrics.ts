@@ -54,6 +54,10 @@ export interface Metrics {
   snapshot(): MetricsSnapshot;
 }
 
+/** Topics counted by name; what comes after is counted together, so that reply addresses do not fill the memory. */
+const maxTopics = 1_000;
+const otherTopics = "(other)";
+
 export function createMetrics(): Metrics {
   const topics = new Map<string, TopicCounters>();
   const groups = new Map<string, Map<string, GroupCounters>>();
@@ -65,10 +69,11 @@ export function createMetrics(): Metrics {
     bus,
     topic(name) {
       if (name === lastName && lastCounters !== undefined) return lastCounters;
-      let counters = topics.get(name);
+      const known = topics.size < maxTopics || topics.has(name) ? name : otherTopics;
+      let counters = topics.get(known);
       if (counters === undefined) {
         counters = { published: 0, publishFailed: 0 };
-        topics.set(name, counters);
+        topics.set(known, counters);
       }
       lastName = name;
       lastCounters = counters;
