@@ -70,7 +70,9 @@ export function audit(database: DatabaseSync, facts: Facts): AuditReport {
   };
 
   const dead = deadById(facts.deadOrders, wrong);
-  const expectedStock = new Map(catalogue.map(({ sku, initialStock }) => [sku, { onHand: initialStock, reserved: 0, shipped: 0 }]));
+  const expectedStock = new Map(
+    catalogue.map(({ sku, initialStock }) => [sku, { onHand: initialStock, reserved: 0, shipped: 0 }]),
+  );
   let orders = 0;
   let shipped = 0;
   let deadLettered = 0;
@@ -88,7 +90,11 @@ export function audit(database: DatabaseSync, facts: Facts): AuditReport {
       lost += 1;
       wrong(`${row.id}: lost, ${lastSeen(row)}`);
     }
-    for (const [what, count] of [["reserved", row.reserved], ["paid", row.paid], ["shipped", row.shipped]] as const) {
+    for (const [what, count] of [
+      ["reserved", row.reserved],
+      ["paid", row.paid],
+      ["shipped", row.shipped],
+    ] as const) {
       if (count > 1) {
         duplicateEffects += count - 1;
         wrong(`${row.id}: ${what} ${count} times`);
@@ -100,13 +106,17 @@ export function audit(database: DatabaseSync, facts: Facts): AuditReport {
       stock[cause === undefined ? "shipped" : "reserved"] += row.quantity;
     }
     if (cause === undefined) {
-      if (letter !== undefined) wrong(`${row.id}: dead-lettered by ${letter.group} (${letter.code}: ${letter.text}), must be shipped`);
-      if (row.paid > 0 && row.paidCents !== row.paid * row.total) wrong(`${row.id}: paid ${row.paidCents} cents, the order says ${row.total}`);
+      if (letter !== undefined)
+        wrong(`${row.id}: dead-lettered by ${letter.group} (${letter.code}: ${letter.text}), must be shipped`);
+      if (row.paid > 0 && row.paidCents !== row.paid * row.total)
+        wrong(`${row.id}: paid ${row.paidCents} cents, the order says ${row.total}`);
     } else {
       if (row.shipped > 0) wrong(`${row.id}: shipped, its payment must fail: ${cause.text}`);
       if (row.paid > 0) wrong(`${row.id}: paid, its payment must fail: ${cause.text}`);
       if (letter !== undefined && !hasCause(letter, cause)) {
-        wrong(`${row.id}: dead-lettered by ${letter.group} with ${letter.code}: ${letter.text}, expected ${cause.code}: ${cause.text}`);
+        wrong(
+          `${row.id}: dead-lettered by ${letter.group} with ${letter.code}: ${letter.text}, expected ${cause.code}: ${cause.text}`,
+        );
       }
     }
   }
@@ -121,7 +131,8 @@ export function audit(database: DatabaseSync, facts: Facts): AuditReport {
   }
   checkStrays(database, wrong);
   checkStock(database, expectedStock, wrong);
-  for (const queue of facts.queues) if (typeof queue.depth === "number" && queue.depth > 0) wrong(`queue ${queue.name}: ${queue.depth} messages are left`);
+  for (const queue of facts.queues)
+    if (typeof queue.depth === "number" && queue.depth > 0) wrong(`queue ${queue.name}: ${queue.depth} messages are left`);
   if (facts.outboxRows > 0) wrong(`outbox: ${facts.outboxRows} messages were never published`);
   if (shipped + deadLettered !== orders) wrong(`shipped ${shipped} + dead-lettered ${deadLettered} is not orders ${orders}`);
 
@@ -172,7 +183,10 @@ function lastSeen(row: OrderRow): string {
 /** Effects of orders that nobody placed. */
 function checkStrays(database: DatabaseSync, wrong: (text: string) => void): void {
   for (const table of ["reservations", "payments", "shipments"]) {
-    const strays = number(database, `select count(*) as n from ${table} t where not exists (select 1 from orders o where o.id = t.order_id)`);
+    const strays = number(
+      database,
+      `select count(*) as n from ${table} t where not exists (select 1 from orders o where o.id = t.order_id)`,
+    );
     if (strays > 0) wrong(`${table}: ${strays} of orders that are not in the books`);
   }
 }
@@ -195,7 +209,11 @@ function checkStock(
       wrong(`stock of ${sku}: missing`);
       continue;
     }
-    for (const [field, label] of [["onHand", "on hand"], ["reserved", "reserved"], ["shipped", "shipped"]] as const) {
+    for (const [field, label] of [
+      ["onHand", "on hand"],
+      ["reserved", "reserved"],
+      ["shipped", "shipped"],
+    ] as const) {
       if (have[field] !== want[field]) wrong(`stock of ${sku}: ${have[field]} ${label}, must be ${want[field]}`);
     }
   }
@@ -207,5 +225,5 @@ function retriesOf(database: DatabaseSync, deadOrders: readonly DeadOrder[]): nu
 }
 
 function number(database: DatabaseSync, sql: string, ...values: string[]): number {
-  return Number((database.prepare(sql).get(...values) as { readonly n: number }).n);
+  return (database.prepare(sql).get(...values) as { readonly n: number }).n;
 }

@@ -7,7 +7,11 @@ import type { Moment } from "./ipc.ts";
 import { randomOf } from "./seed.ts";
 
 /** Services that reach every moment at once, and have orders as long as `orders` says. */
-async function kill(options: { readonly kills: number; readonly sabotage?: "ack-early" | "skip-inbox" | "drop-outbox"; readonly orders?: () => number }) {
+async function kill(options: {
+  readonly kills: number;
+  readonly sabotage?: "ack-early" | "skip-inbox" | "drop-outbox";
+  readonly orders?: () => number;
+}) {
   const stop = new AbortController();
   const killed: { service: ServiceName; moment: Moment | "any" }[] = [];
   const progress = new Map<ServiceName, number>(serviceNames.map((name) => [name, 0]));

@@ -94,7 +94,7 @@ export function createChaos(options: ChaosOptions): Chaos {
       if (service === target) arrived?.();
     },
     async run(signal) {
-      for (let round = 0; !signal.aborted; ) {
+      for (let round = 0; !signal.aborted;) {
         const choice = choose(round);
         if (choice === undefined || !(await options.whenReady(choice.service, readyMs))) {
           await sleepUntil(performance.now() + 20, signal);

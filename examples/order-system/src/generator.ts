@@ -20,7 +20,8 @@ export async function* generate(options: GeneratorOptions): AsyncGenerator<Order
   const { seed, from, count, ratePerSecond, signal } = options;
   const gapMs = ratePerSecond === undefined ? 0 : 1000 / ratePerSecond;
   let dueMs = performance.now();
-  for (let made = 0; (count === undefined || made < count) && !signal.aborted; made++) {
+  const last = count ?? Number.POSITIVE_INFINITY;
+  for (let made = 0; !signal.aborted && made < last; made++) {
     if (gapMs > 0) {
       dueMs = Math.max(dueMs, performance.now() - catchUpMs);
       await sleepUntil(dueMs, signal);

@@ -22,7 +22,11 @@ before(async () => {
 after(() => door.close(100));
 
 const order = { customer: "Ada", sku: "anvil", quantity: 2 };
-async function post(body: string | Uint8Array, path = "/orders", method = "POST"): Promise<{ status: number; body: Record<string, unknown>; headers: Headers }> {
+async function post(
+  body: string | Uint8Array,
+  path = "/orders",
+  method = "POST",
+): Promise<{ status: number; body: Record<string, unknown>; headers: Headers }> {
   const response = await fetch(`http://127.0.0.1:${door.port}${path}`, { method, ...(method === "POST" ? { body } : {}) });
   return { status: response.status, body: (await response.json()) as Record<string, unknown>, headers: response.headers };
 }
@@ -59,7 +63,9 @@ test("too large is 413, told or not", async () => {
     let text = "";
     socket.setEncoding("utf8").on("data", (part: string) => (text += part));
     socket.on("error", reject).on("close", () => resolve(text));
-    socket.write(`POST /orders HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n${(20_000).toString(16)}\r\n${"x".repeat(20_000)}\r\n0\r\n\r\n`);
+    socket.write(
+      `POST /orders HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n${(20_000).toString(16)}\r\n${"x".repeat(20_000)}\r\n0\r\n\r\n`,
+    );
   });
   assert.match(chunked, /^HTTP\/1\.1 413 /);
 });

@@ -22,7 +22,8 @@ export async function* readOrders(chunks: AsyncIterable<Uint8Array>): AsyncGener
   };
   const finish = (): InputLine | undefined => {
     line += 1;
-    const read = bytes > maxLineBytes ? refused(line, `longer than ${maxLineBytes} bytes`) : parseLine(line, Buffer.concat(parts));
+    const read =
+      bytes > maxLineBytes ? refused(line, `longer than ${maxLineBytes} bytes`) : parseLine(line, Buffer.concat(parts));
     parts = [];
     bytes = 0;
     return read;
@@ -58,7 +59,9 @@ function parseLine(line: number, bytes: Uint8Array): InputLine | undefined {
 }
 
 /** An order from JSON, or one readable reason; the reason never repeats the input. */
-export function parseOrder(text: string): { readonly ok: true; readonly order: NewOrder } | { readonly ok: false; readonly reason: string } {
+export function parseOrder(
+  text: string,
+): { readonly ok: true; readonly order: NewOrder } | { readonly ok: false; readonly reason: string } {
   let value: unknown;
   try {
     value = JSON.parse(text);

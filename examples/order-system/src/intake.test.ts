@@ -40,7 +40,7 @@ async function until(condition: () => boolean): Promise<void> {
 test("every order is handed in once when the shop answers, and the run ends then", async () => {
   const { intake, sent } = rig();
   const done = intake.run(incoming(1000), never);
-  for (let at = 0; at < 1000; ) {
+  for (let at = 0; at < 1000;) {
     await until(() => sent.length > at);
     assert.ok(intake.waiting <= 256);
     intake.answered(sent.slice(at).map(({ order }) => ({ id: order.id, outcome: "taken" })));
@@ -63,7 +63,8 @@ test("what a dead shop did not answer is handed in again, and marked so", async 
   await until(() => sent.length === 19);
   assert.ok(sent.slice(10).every(({ order, resent }) => resent && order.id !== orderOf(1, 0).id));
   // The answer of the first shop may still come, and the second's after it.
-  for (let times = 0; times < 2; times++) intake.answered(sent.slice(10).map(({ order }) => ({ id: order.id, outcome: "taken" })));
+  for (let times = 0; times < 2; times++)
+    intake.answered(sent.slice(10).map(({ order }) => ({ id: order.id, outcome: "taken" })));
   await done;
   assert.equal(intake.taken, 10);
 });
@@ -119,7 +120,12 @@ test("looking ahead changes nothing but what is known", async () => {
     return ids;
   };
   const want = await all(incoming(10));
-  for (const [most, total] of [[20, 10], [10, 10], [9, undefined], [1, undefined]] as const) {
+  for (const [most, total] of [
+    [20, 10],
+    [10, 10],
+    [9, undefined],
+    [1, undefined],
+  ] as const) {
     const counted = await countAhead(incoming(10), most);
     assert.equal(counted.total, total);
     assert.deepEqual(await all(counted.source), want);

@@ -60,7 +60,7 @@ export function createIntake(options: IntakeOptions): Intake {
     if (orders.length > 0) options.send(orders);
   };
   const hand = (incoming: Incoming, resent: boolean): void => {
-    if (outgoing.push({ order: incoming.order, source: incoming.source, resent }) === 1) setImmediate(flush);
+    if (outgoing.push({ order: incoming.order, source: incoming.source, line: incoming.line, resent }) === 1) setImmediate(flush);
   };
 
   return {

@@ -27,6 +27,8 @@ export type OrderSource = "generator" | "input" | "http";
 export interface HandedIn {
   readonly order: Order;
   readonly source: OrderSource;
+  /** Of the input. */
+  readonly line: number | undefined;
   readonly resent: boolean;
 }
 

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArguments, usage, type Arguments } from "./args.ts";
 import { createReport } from "./report.ts";
-import { run, type RunResult } from "./run.ts";
+import { run } from "./run.ts";
 import { serverNames, startServer } from "./servers.ts";
 import { jsonLine, summary } from "./summary.ts";
 

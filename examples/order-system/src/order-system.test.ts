@@ -31,7 +31,10 @@ const entry = fileURLToPath(new URL("./main.ts", import.meta.url));
 
 async function start(args: readonly string[], options: { readonly stdin?: string } = {}): Promise<Ended> {
   const flags = ["--conditions=@waybill/source", "--disable-warning=ExperimentalWarning"];
-  const child = spawn(process.execPath, [...flags, entry, ...args], { stdio: ["pipe", "pipe", "pipe"], env: { ...process.env, NO_COLOR: "1" } });
+  const child = spawn(process.execPath, [...flags, entry, ...args], {
+    stdio: ["pipe", "pipe", "pipe"],
+    env: { ...process.env, NO_COLOR: "1" },
+  });
   let out = "";
   let err = "";
   child.stdout.setEncoding("utf8").on("data", (text: string) => (out += text));
@@ -46,7 +49,9 @@ async function start(args: readonly string[], options: { readonly stdin?: string
 }
 
 function deadIn(seed: number, orders: number): number {
-  return Array.from({ length: orders }, (_, index) => orderOf(seed, index)).filter(({ id }) => expectedCause(seed, id) !== undefined).length;
+  return Array.from({ length: orders }, (_, index) => orderOf(seed, index)).filter(
+    ({ id }) => expectedCause(seed, id) !== undefined,
+  ).length;
 }
 
 function assertOk(ended: Ended, seed: number, orders: number): void {
@@ -55,7 +60,17 @@ function assertOk(ended: Ended, seed: number, orders: number): void {
   const dead = deadIn(seed, orders);
   assert.deepEqual(
     { ...json, retried: 0, kills: 0 },
-    { orders, shipped: orders - dead, deadLettered: dead, retried: 0, rejected: 0, kills: 0, lost: 0, duplicateEffects: 0, ok: true },
+    {
+      orders,
+      shipped: orders - dead,
+      deadLettered: dead,
+      retried: 0,
+      rejected: 0,
+      kills: 0,
+      lost: 0,
+      duplicateEffects: 0,
+      ok: true,
+    },
     ended.out + ended.err,
   );
   assert.equal(ended.code, 0);
@@ -78,7 +93,17 @@ describe("the order system", { concurrency: 1 }, () => {
   test("chaos changes nothing, with the data in a file of its own", { timeout: 100_000 }, async () => {
     const directory = mkdtempSync(join(tmpdir(), "orders-test-"));
     try {
-      const ended = await start(["--orders", "150", "--seed", "9", "--chaos", "--kills", "4", "--store", join(directory, "store.db")]);
+      const ended = await start([
+        "--orders",
+        "150",
+        "--seed",
+        "9",
+        "--chaos",
+        "--kills",
+        "4",
+        "--store",
+        join(directory, "store.db"),
+      ]);
       assertOk(ended, 9, 150);
       assert.ok(ended.json.kills >= 4, `kills ${ended.json.kills}`);
     } finally {
@@ -86,7 +111,11 @@ describe("the order system", { concurrency: 1 }, () => {
     }
   });
 
-  for (const [sabotage, found] of [["ack-early", "lost"], ["skip-inbox", "duplicateEffects"], ["drop-outbox", "lost"]] as const) {
+  for (const [sabotage, found] of [
+    ["ack-early", "lost"],
+    ["skip-inbox", "duplicateEffects"],
+    ["drop-outbox", "lost"],
+  ] as const) {
     test(`${sabotage} is found out`, { timeout: 100_000 }, async () => {
       const ended = await start(["--orders", "100", "--sabotage", sabotage, "--kills", "4"]);
       assert.equal(ended.code, 1, ended.out + ended.err);
@@ -154,7 +183,9 @@ async function postOrders(port: number): Promise<number[]> {
 /** Runs without generated orders; when `post` is done it gets its signal, like Ctrl-C. */
 async function startUntilPosted(directory: string, post: (port: number) => Promise<unknown>): Promise<Ended> {
   const flags = ["--conditions=@waybill/source", "--disable-warning=ExperimentalWarning"];
-  const child = spawn(process.execPath, [...flags, entry, "--rate", "0", "--data", directory], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(process.execPath, [...flags, entry, "--rate", "0", "--data", directory], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
   let out = "";
   let err = "";
   let posting = false;

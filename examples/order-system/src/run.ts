@@ -54,7 +54,7 @@ const readAhead = 2000;
 /** The whole run: services up, orders in, everything finished, services down, audit. Rejects when it cannot start. */
 export async function run(options: RunOptions): Promise<RunResult> {
   const transport = await openTransport(options.server.url);
-  const database = await openDatabase(options.store, transport);
+  const database = openDatabase(options.store);
   const bus = createBus({ name: "observer", transport });
   try {
     await bus.start({ signal: AbortSignal.timeout(startMs) });
@@ -88,7 +88,14 @@ async function withServices(options: RunOptions, bus: Bus, database: Database, p
   };
 
   const supervisor: Supervisor = createSupervisor({
-    settings: (service) => ({ service, seed, transport: options.server.url, store: options.store, port, sabotage: args.sabotage }),
+    settings: (service) => ({
+      service,
+      seed,
+      transport: options.server.url,
+      store: options.store,
+      port,
+      sabotage: args.sabotage,
+    }),
     onMessage(service, message) {
       if (message.kind === "answers") intake.answered(message.answers);
       else if (message.kind === "at") chaos.reached(service);
@@ -142,10 +149,14 @@ async function withServices(options: RunOptions, bus: Bus, database: Database, p
 
   const state = (): string => `${serviceNames.map((name) => progress.done(name)).join()} ${watch.deadLettered} ${kills}`;
   const wakeTimer = setInterval(() => intake.wake(), wakeMs);
-  const stallTimer = watchStall(state, () => intake.waiting > 0, () => {
-    failure = new Error(`nothing has moved for ${stallMs / 1000} s, and orders wait for the shop`);
-    broken.abort();
-  });
+  const stallTimer = watchStall(
+    state,
+    () => intake.waiting > 0,
+    () => {
+      failure = new Error(`nothing has moved for ${stallMs / 1000} s, and orders wait for the shop`);
+      broken.abort();
+    },
+  );
   let stopShowing: (() => Promise<void>) | undefined;
   try {
     await supervisor.start();
@@ -184,7 +195,9 @@ async function withServices(options: RunOptions, bus: Bus, database: Database, p
         await watch.refresh();
         return progress.open() - watch.deadLettered;
       },
-      empty: async () => (await database.outboxRows()) === 0 && (await watch.queues()).every(({ depth }) => typeof depth !== "number" || depth === 0),
+      empty: async () =>
+        (await database.outboxRows()) === 0 &&
+        (await watch.queues()).every(({ depth }) => typeof depth !== "number" || depth === 0),
       progress: state,
       signal: broken.signal,
     });
@@ -192,7 +205,13 @@ async function withServices(options: RunOptions, bus: Bus, database: Database, p
     await supervisor.stop(drainMs);
     await stopShowing();
     stopShowing = undefined;
-    const facts = { seed, receipts, deadOrders: await watch.deadOrders(), queues: await watch.queues(), outboxRows: await database.outboxRows() };
+    const facts = {
+      seed,
+      receipts,
+      deadOrders: await watch.deadOrders(),
+      queues: await watch.queues(),
+      outboxRows: await database.outboxRows(),
+    };
     return { audit: audit(database.reader, facts), rejected, kills, ending, elapsedMs, failure };
   } finally {
     clearInterval(wakeTimer);

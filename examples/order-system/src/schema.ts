@@ -6,7 +6,7 @@ export const schema: readonly string[] = [
   `create table if not exists runs (number integer primary key, seed integer not null, started_at integer not null)`,
   `create table if not exists orders (
      id text primary key, customer text not null, sku text not null, quantity integer not null,
-     total_cents integer not null, source text not null, placed_at integer not null)`,
+     total_cents integer not null, source text not null, line integer, placed_at integer not null)`,
   `create table if not exists stock (
      sku text primary key, on_hand integer not null, reserved integer not null, shipped integer not null)`,
   `create table if not exists reservations (order_id text not null, sku text not null, quantity integer not null, at integer not null)`,

@@ -27,7 +27,12 @@ test("every fate is met, in about its share, in any 300 orders and more", () => 
       const { kind } = fateOf(seed, orderOf(seed, index).id);
       counts[kind] = (counts[kind] ?? 0) + 1;
     }
-    for (const [kind, share] of [["refused", 160], ["fraud", 120], ["unreachable", 120], ["transient", 1200]] as const) {
+    for (const [kind, share] of [
+      ["refused", 160],
+      ["fraud", 120],
+      ["unreachable", 120],
+      ["transient", 1200],
+    ] as const) {
       assert.ok(Math.abs((counts[kind] ?? 0) - share) < share * 0.4, `seed ${seed}: ${kind} ${counts[kind]}`);
     }
   }
@@ -44,7 +49,13 @@ test("what fails for good has an expected cause, all else has none", () => {
 test("the random stream is the seed's", () => {
   const [a, b, c] = [randomOf(5), randomOf(5), randomOf(6)];
   const first = Array.from({ length: 50 }, () => a());
-  assert.deepEqual(first, Array.from({ length: 50 }, () => b()));
-  assert.notDeepEqual(first, Array.from({ length: 50 }, () => c()));
+  assert.deepEqual(
+    first,
+    Array.from({ length: 50 }, () => b()),
+  );
+  assert.notDeepEqual(
+    first,
+    Array.from({ length: 50 }, () => c()),
+  );
   assert.ok(first.every((value) => value >= 0 && value < 1));
 });

@@ -15,12 +15,16 @@ export async function* fromInput(
 ): AsyncGenerator<Incoming> {
   for await (const read of lines) {
     if (!read.ok) onRejected(read.line, read.reason);
-    else yield { order: { ...read.order, id: read.order.id ?? `run-${run}-line-${read.line}` }, source: "input", line: read.line };
+    else
+      yield { order: { ...read.order, id: read.order.id ?? `run-${run}-line-${read.line}` }, source: "input", line: read.line };
   }
 }
 
 /** Reads up to `most` ahead to learn how many there are; `total` is undefined when there are more. */
-export async function countAhead<T>(source: AsyncIterable<T>, most: number): Promise<{ readonly total: number | undefined; readonly source: AsyncIterable<T> }> {
+export async function countAhead<T>(
+  source: AsyncIterable<T>,
+  most: number,
+): Promise<{ readonly total: number | undefined; readonly source: AsyncIterable<T> }> {
   const iterator = source[Symbol.asyncIterator]();
   const ahead: T[] = [];
   while (ahead.length <= most) {

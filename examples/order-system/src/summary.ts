@@ -5,7 +5,10 @@ import type { RunResult } from "./run.ts";
 export function summary(result: RunResult, args: Arguments): string[] {
   const { audit, kills } = result;
   const seconds = result.elapsedMs / 1000;
-  const lines = ["", `${count(audit.orders)} orders in ${seconds.toFixed(1)} s, ${(audit.orders / Math.max(seconds, 0.001)).toFixed(0)} a second`];
+  const lines = [
+    "",
+    `${count(audit.orders)} orders in ${seconds.toFixed(1)} s, ${(audit.orders / Math.max(seconds, 0.001)).toFixed(0)} a second`,
+  ];
   if (args.chaos) lines.push(`${kills} kills, each with orders unfinished`);
   if (args.chaos && kills < args.kills) lines.push(`Only ${kills} of ${args.kills} kills: too few orders for more`);
   if (result.failure !== undefined) lines.push(`Failed: ${result.failure.message}`);
@@ -26,7 +29,17 @@ export function summary(result: RunResult, args: Arguments): string[] {
 /** The last line of the output. */
 export function jsonLine({ audit, rejected, kills, failure }: RunResult): string {
   const { orders, shipped, deadLettered, retried, lost, duplicateEffects, ok } = audit;
-  return JSON.stringify({ orders, shipped, deadLettered, retried, rejected, kills, lost, duplicateEffects, ok: ok && failure === undefined });
+  return JSON.stringify({
+    orders,
+    shipped,
+    deadLettered,
+    retried,
+    rejected,
+    kills,
+    lost,
+    duplicateEffects,
+    ok: ok && failure === undefined,
+  });
 }
 
 function count(value: number): string {

@@ -73,15 +73,21 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       }
       options.onMessage(service, message);
     });
-    const late = setTimeout(() => fail(new Error(`${service} is not ready after ${startTimeoutMs / 1000} s${tail(child)}`)), startTimeoutMs);
+    const late = setTimeout(
+      () => fail(new Error(`${service} is not ready after ${startTimeoutMs / 1000} s${tail(child)}`)),
+      startTimeoutMs,
+    );
     void child.gone.then(() => {
       clearTimeout(late);
       const wasReady = child.ready;
       child.ready = false;
       if (stopping || children.get(service) !== child) return;
-      if (!child.killed && !wasReady) return fail(new Error(`${service} ended at its start (${ending(child.process)})${tail(child)}`));
+      if (!child.killed && !wasReady)
+        return fail(new Error(`${service} ended at its start (${ending(child.process)})${tail(child)}`));
       if (!child.killed && ++unaskedDeaths > maxUnaskedDeaths) {
-        return fail(new Error(`${service} and others ended by themselves ${unaskedDeaths} times (${ending(child.process)})${tail(child)}`));
+        return fail(
+          new Error(`${service} and others ended by themselves ${unaskedDeaths} times (${ending(child.process)})${tail(child)}`),
+        );
       }
       options.onDeath(service, child.killed);
       return launch(service);
@@ -109,7 +115,10 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   return {
     async start() {
       for (const service of serviceNames) launch(service);
-      const all = await until(() => serviceNames.every((service) => children.get(service)?.ready === true), startTimeoutMs + 1000);
+      const all = await until(
+        () => serviceNames.every((service) => children.get(service)?.ready === true),
+        startTimeoutMs + 1000,
+      );
       if (!all) throw failure ?? new Error("the services are not ready in time");
     },
     ready: (service) => children.get(service)?.ready === true,

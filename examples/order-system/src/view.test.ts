@@ -23,7 +23,22 @@ const scene: Scene = {
 
 test("the frame tells rates, latency, retries, dead letters and depth of each service", () => {
   const text = frame(scene, 80, false).join("\n");
-  for (const part of ["1:02:05", "12,345", "20.0", "inventory", "5", "40", "p50 12 ms", "p99 210 ms", "12.3 s", "retries 31", "dead letters 4", "rejected 2", "kills 3", "○ payment"]) {
+  for (const part of [
+    "1:02:05",
+    "12,345",
+    "20.0",
+    "inventory",
+    "5",
+    "40",
+    "p50 12 ms",
+    "p99 210 ms",
+    "12.3 s",
+    "retries 31",
+    "dead letters 4",
+    "rejected 2",
+    "kills 3",
+    "○ payment",
+  ]) {
     assert.ok(text.includes(part), part);
   }
 });
@@ -33,7 +48,7 @@ test("no line is wider than the terminal, and without colour there is no escape"
     for (const color of [false, true]) {
       for (const line of frame(scene, columns, color)) {
         assert.ok(stripVTControlCharacters(line).length <= columns, `${columns}: ${line}`);
-        if (!color) assert.doesNotMatch(line, /\u001b/);
+        if (!color) assert.ok(!line.includes("\u001b"), line);
       }
     }
   }

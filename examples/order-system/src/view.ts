@@ -45,7 +45,9 @@ export function frame(scene: Scene, columns: number, color: boolean): string[] {
   }
   const { latency } = scene;
   const latencyText =
-    latency === undefined ? "nothing shipped just now" : `p50 ${span(latency.p50Ms)}  p99 ${span(latency.p99Ms)}  max ${span(latency.maxMs)}`;
+    latency === undefined
+      ? "nothing shipped just now"
+      : `p50 ${span(latency.p50Ms)}  p99 ${span(latency.p99Ms)}  max ${span(latency.maxMs)}`;
   lines.push("", cut(`order to shipment  ${latencyText}`));
   const counts = [`retries ${count(scene.retried)}`, `dead letters ${count(scene.deadLettered)}`];
   if (scene.rejected > 0) counts.push(`rejected ${count(scene.rejected)}`);

@@ -1,4 +1,4 @@
-import type { Bus, DeadLetter, Known } from "@waybill/core";
+import { deadLetterGroup, deadLetterTopic, type Bus, type DeadLetter, type Known } from "@waybill/core";
 import type { DeadOrder, QueueCount } from "./audit.ts";
 import { GetQuote, stations } from "./contracts.ts";
 
@@ -28,12 +28,18 @@ export function watchTransport(bus: Bus): Watch {
     return known((await transport.inspect(topic, group)).depth);
   }
 
+  async function deadIn(contract: { readonly topic: string }, group: string): Promise<number> {
+    const counted = await depth(deadLetterTopic(contract.topic, group), deadLetterGroup);
+    // Counting them one by one is dear: only where the transport does not tell.
+    return typeof counted === "number" ? counted : bus.deadLetters(contract.topic, { group }).count();
+  }
+
   async function ask(): Promise<void> {
     const all = await Promise.all(
       stations.map(async ({ contract, group }) => ({
         group,
         depth: await depth(contract.topic, group),
-        dead: await bus.deadLetters(contract, { group }).count(),
+        dead: await deadIn(contract, group),
       })),
     );
     depths = new Map(all.map((station) => [station.group, station.depth]));
@@ -50,8 +56,13 @@ export function watchTransport(bus: Bus): Watch {
       return asking;
     },
     async queues() {
-      const queues = [...stations.map(({ contract, group }) => ({ topic: contract.topic, group })), { topic: GetQuote.topic, group: "pricing" }];
-      return Promise.all(queues.map(async ({ topic, group }) => ({ name: `${topic} of ${group}`, depth: await depth(topic, group) })));
+      const queues = [
+        ...stations.map(({ contract, group }) => ({ topic: contract.topic, group })),
+        { topic: GetQuote.topic, group: "pricing" },
+      ];
+      return Promise.all(
+        queues.map(async ({ topic, group }) => ({ name: `${topic} of ${group}`, depth: await depth(topic, group) })),
+      );
     },
     async deadOrders() {
       const lists = await Promise.all(

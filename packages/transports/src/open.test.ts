@@ -33,7 +33,8 @@ test("each scheme opens its transport", async () => {
 });
 
 test("an unknown scheme is refused, and the known ones are named", async () => {
-  for (const url of ["carrier-pigeon:coop", "constructor:x", "__proto__:x", "toString:"]) assert.match(await refusal(url), /embedded:, memory:/);
+  for (const url of ["carrier-pigeon:coop", "constructor:x", "__proto__:x", "toString:"])
+    assert.match(await refusal(url), /embedded:, memory:/);
 });
 
 test("what is no URL, no path or no option is refused", async () => {
@@ -50,7 +51,12 @@ test("what is no URL, no path or no option is refused", async () => {
 
 test("a refusal never repeats the URL", async () => {
   const secret = "hunter2";
-  for (const url of [`nosuch://user:${secret}@host`, `embedded://user:${secret}@host/x`, `user:${secret}@host`, `memory:?${secret}!=1&${secret}!=1`]) {
+  for (const url of [
+    `nosuch://user:${secret}@host`,
+    `embedded://user:${secret}@host/x`,
+    `user:${secret}@host`,
+    `memory:?${secret}!=1&${secret}!=1`,
+  ]) {
     assert.doesNotMatch(await refusal(url), new RegExp(secret), url);
   }
 });

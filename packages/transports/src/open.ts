@@ -9,13 +9,14 @@ const table: Readonly<Record<string, (address: Address) => Promise<Transport>>> 
   },
   async memory(address) {
     const { memory } = await import("@waybill/core");
-    if (address.rest !== "") throw new WaybillError("CONFIG", "transport URL: memory has no address; write memory: or memory:?shape=log");
+    if (address.rest !== "")
+      throw new WaybillError("CONFIG", "transport URL: memory has no address; write memory: or memory:?shape=log");
     return memory(optionsOf(address));
   },
 };
 
 /** The schemes that `openTransport` knows. */
-export const schemes: readonly string[] = Object.freeze(Object.keys(table).sort());
+export const schemes: readonly string[] = Object.freeze(Object.keys(table).toSorted());
 
 /**
  * Makes the transport that a URL names, not yet connected: `embedded:orders.db`, `embedded:///var/lib/orders.db`,
@@ -25,7 +26,10 @@ export async function openTransport(url: string): Promise<Transport> {
   const address = parseAddress(url);
   const open = Object.hasOwn(table, address.scheme) ? table[address.scheme] : undefined;
   if (open === undefined) {
-    throw new WaybillError("CONFIG", `transport URL: no transport for this scheme; there are ${schemes.map((scheme) => `${scheme}:`).join(", ")}`);
+    throw new WaybillError(
+      "CONFIG",
+      `transport URL: no transport for this scheme; there are ${schemes.map((scheme) => `${scheme}:`).join(", ")}`,
+    );
   }
   return open(address);
 }

@@ -23,7 +23,13 @@ export function inventory(service: ServiceContext): Service {
         order.quantity,
       );
       if (taken !== 1) throw new Error("out of stock");
-      await sql.run("insert into reservations (order_id, sku, quantity, at) values (?, ?, ?, ?)", order.id, order.sku, order.quantity, Date.now());
+      await sql.run(
+        "insert into reservations (order_id, sku, quantity, at) values (?, ?, ?, ?)",
+        order.id,
+        order.sku,
+        order.quantity,
+        Date.now(),
+      );
       await publish(StockReserved, order);
     },
   });

@@ -8,8 +8,19 @@ export function shipping(service: ServiceContext): Service {
     group: "shipping",
     breakable: true,
     async work(order, { sql }) {
-      await sql.run("update stock set reserved = reserved - ?, shipped = shipped + ? where sku = ?", order.quantity, order.quantity, order.sku);
-      await sql.run("insert into shipments (order_id, sku, quantity, at) values (?, ?, ?, ?)", order.id, order.sku, order.quantity, Date.now());
+      await sql.run(
+        "update stock set reserved = reserved - ?, shipped = shipped + ? where sku = ?",
+        order.quantity,
+        order.quantity,
+        order.sku,
+      );
+      await sql.run(
+        "insert into shipments (order_id, sku, quantity, at) values (?, ?, ?, ?)",
+        order.id,
+        order.sku,
+        order.quantity,
+        Date.now(),
+      );
     },
   });
   return {};

@@ -3,12 +3,16 @@ import { isWaybillError } from "@waybill/core";
 import { GetQuote, OrderPlaced, type Order } from "../contracts.ts";
 import { sqlOf } from "../database.ts";
 import { listen, type HttpDoor } from "../http.ts";
-import type { Answer, OrderSource } from "../ipc.ts";
+import type { Answer, HandedIn } from "../ipc.ts";
 import type { Service, ServiceContext } from "./context.ts";
 import { stateOf } from "./order-state.ts";
 
 const quoteTries = 3;
 const quoteTimeout = "3s";
+
+const insertOrder = `insert into orders (id, customer, sku, quantity, total_cents, source, line, placed_at)
+  values (?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing`;
+const sameOrder = "select 1 from orders where id = ? and source = ? and line is ?";
 
 /** Takes orders: asks for the price, then writes the order and publishes it, as one. */
 export function shop(service: ServiceContext): Service {
@@ -26,27 +30,31 @@ export function shop(service: ServiceContext): Service {
     }
   }
 
-  async function place(order: Order, source: OrderSource, resent: boolean): Promise<Answer> {
+  async function place({ order, source, line, resent }: HandedIn): Promise<Answer> {
     try {
       await moments.reach("before");
       const placed = { ...order, totalCents: await totalOf(order) };
-      const isNew = await bus.transact(database.store, async (ctx) => {
-        const written = await sqlOf(ctx.tx).run(
-          `insert into orders (id, customer, sku, quantity, total_cents, source, placed_at)
-             values (?, ?, ?, ?, ?, ?, ?) on conflict do nothing`,
-          ...[order.id, order.customer, order.sku, order.quantity, placed.totalCents, source, Date.now()],
-        );
-        if (written === 0) return false;
+      const written = await bus.transact(database.store, async (ctx): Promise<"new" | "known" | "used"> => {
+        const sql = sqlOf(ctx.tx);
+        const values = [order.id, order.customer, order.sku, order.quantity, placed.totalCents, source, line ?? null, Date.now()];
+        if ((await sql.run(insertOrder, ...values)) === 0) {
+          // Handed in again, it may be here because an earlier shop died before it could say so.
+          return resent && (await sql.get(sameOrder, order.id, source, line ?? null)) !== undefined ? "known" : "used";
+        }
         if (settings.sabotage !== "drop-outbox") await ctx.publish(OrderPlaced, placed);
         await moments.reach("during");
-        return true;
+        return "new";
       });
       await moments.reach("committed");
       // Without the outbox: an order that is in the books, and that nobody hears of if the shop dies here.
-      if (isNew && settings.sabotage === "drop-outbox") await bus.publish(OrderPlaced, placed);
-      return { id: order.id, outcome: isNew || resent ? "taken" : "used" };
+      if (written === "new" && settings.sabotage === "drop-outbox") await bus.publish(OrderPlaced, placed);
+      return { id: order.id, outcome: written === "used" ? "used" : "taken" };
     } catch (error) {
-      return { id: order.id, outcome: "failed", reason: isWaybillError(error) ? `${error.code}: ${error.message}` : "the shop failed" };
+      return {
+        id: order.id,
+        outcome: "failed",
+        reason: isWaybillError(error) ? `${error.code}: ${error.message}` : "the shop failed",
+      };
     }
   }
 
@@ -58,12 +66,12 @@ export function shop(service: ServiceContext): Service {
 
   return {
     take(orders) {
-      for (const { order, source, resent } of orders) void place(order, source, resent).then(answer);
+      for (const one of orders) void place(one).then(answer);
     },
     async opened() {
       door = await listen(settings.port, {
         ready: () => open && bus.status().healthy,
-        place: (order) => place({ ...order, id: order.id ?? randomUUID() }, "http", false),
+        place: (order) => place({ order: { ...order, id: order.id ?? randomUUID() }, source: "http", line: undefined, resent: false }),
         state: (id) => stateOf(database, id),
       });
       open = true;
