@@ -104,6 +104,8 @@ interface TextRule {
   readonly applies: (path: string) => boolean;
   /** Looks at the whole text, comments and strings included. */
   readonly raw?: boolean;
+  /** Of the whole text: otherwise the rule does not apply. */
+  readonly where?: (text: string) => boolean;
 }
 
 const isCode = (path: string): boolean => /\.(ts|mjs)$/.test(path);
@@ -134,13 +136,16 @@ const textRules: readonly TextRule[] = [
   { why: "a test that runs alone", pattern: /\b(test|it|describe|suite)\s*\.\s*only\s*\(|\bonly:\s*true/, applies: isTest },
   {
     why: "a sleep in a test: wait for a condition",
-    pattern: /\bsetTimeout\(\s*(?!reject)\w+\s*,\s*[\d_]{3,}\s*[,)]/,
+    // Unreferenced it is a deadline, not a sleep.
+    pattern: /\bsetTimeout\(\s*(?!reject)\w+\s*,\s*[\d_]{3,}\s*(,[^)]*)?\)(?!\.unref)/,
     applies: isTest,
   },
   {
     why: "a sleep in a test: wait for a condition",
-    pattern: /\bawait\s+(sleep|delay|wait|setTimeout|scheduler\.wait)\(\s*[\d_]{3,}\s*[,)]/,
+    pattern: /\bawait\s+(sleep|delay|wait|pause|setTimeout|scheduler\.wait)\(\s*[\d_]{3,}\s*[,)]/,
     applies: isTest,
+    // A clock of the test's own may be slept on.
+    where: (text) => /timers\/promises|\bsetTimeout\(/.test(text),
   },
   {
     why: "export * in a public index",
@@ -183,7 +188,7 @@ export function textViolations(file: SourceFile): string[] {
   const found: string[] = [];
   let code: string | undefined;
   for (const rule of textRules) {
-    if (!rule.applies(file.path)) continue;
+    if (!rule.applies(file.path) || rule.where?.(file.text) === false) continue;
     code ??= isCode(file.path) ? codeOf(file.text) : file.text;
     const text = rule.raw === true ? file.text : code;
     const everywhere = new RegExp(rule.pattern.source, `${rule.pattern.flags}g`);
