@@ -38,7 +38,7 @@ test("an unknown scheme is refused, and the known ones are named", async () => {
 });
 
 test("what is no URL, no path or no option is refused", async () => {
-  for (const url of ["", "embedded", "orders.db", ":x", "/tmp/x.db"]) assert.match(await refusal(url), /scheme:address/);
+  for (const url of ["", "embedded", "orders.db", ":x", "/x.db"]) assert.match(await refusal(url), /scheme:address/);
   assert.match(await refusal("embedded:"), /path is missing/);
   assert.match(await refusal("embedded://host/x.db"), /no host/);
   assert.match(await refusal("embedded:%zz"), /%25/);
