@@ -209,7 +209,8 @@ export function createConsumer(options: ConsumerOptions): Consumer {
     }
     item.crashes = delivery.attempt === undefined ? item.alone : Math.max(0, delivery.attempt - 1 - item.failures);
     item.attempt = item.failures + item.crashes + 1;
-    if (isPoison(item, plan.retry.attempts)) {
+    const canNote = can.note.level !== "none" || can.publishToGroup.level !== "none";
+    if (isPoison(item, plan.retry.attempts, canNote)) {
       failures.giveUp(item, new WaybillError("CRASH_POISON", `the process ended at ${item.crashes} attempts, the last of them alone`));
       return true;
     }
@@ -423,9 +424,13 @@ export function createConsumer(options: ConsumerOptions): Consumer {
   };
 }
 
-/** Where the transport counts, one crash while alone is enough; where it does not, the notes are the count. */
-function isPoison({ delivery, alone }: Item, attempts: number): boolean {
+/**
+ * Where the transport counts, one crash while alone is enough; where it does not, the notes are the count. Where nothing can be
+ * noted, the count alone has to tell that it was alone already.
+ */
+function isPoison({ delivery, alone, crashes }: Item, attempts: number, canNote: boolean): boolean {
   if (delivery.attempt === undefined) return delivery.takenOver && alone >= attempts;
+  if (!canNote) return crashes > 0 && delivery.attempt > attempts + 1;
   return alone > 0 && delivery.attempt > alone;
 }
 

@@ -55,11 +55,21 @@ export function createFailures(host: FailureHost): Failures {
     // The verdict holds even when the handler swallowed its throw and then threw something else.
     const cause = verdict?.error ?? error;
     const final = verdict === undefined ? isFinal(plan.retry, cause) : verdict.kind === "dead-letter";
-    if (final || item.failures >= plan.retry.attempts) return end(item, cause);
+    if (final || attemptsMade(item) >= plan.retry.attempts) return end(item, cause);
     const asked = verdict?.kind === "retry" ? verdict.afterMs : undefined;
     const delayMs = asked ?? delayAfter(plan.retry, item.failures);
     host.retried(item, delayMs, describeFailure(cause));
     retry(item, delayMs);
+  }
+
+  /**
+   * Where the transport's own retry carries no note, its count is all there is. It may hold crashes too, but the attempt that
+   * failed just now was the handler's.
+   */
+  function attemptsMade(item: Item): number {
+    const can = host.capabilities(item.delivery.message.topic);
+    const uncounted = can.note.level === "none" && can.retry.level !== "none";
+    return uncounted ? Math.max(item.failures, item.delivery.attempt ?? 0) : item.failures;
   }
 
   function retry(item: Item, delayMs: number): void {
