@@ -31,7 +31,8 @@ test("without options: the embedded transport, no end, no faults", () => {
 });
 
 test("every option is read", () => {
-  const line = "--orders 20000 --rate 12.5 --seed=7 --port 8080 --transport embedded:x.db --store s.db --data d --keep --chaos --kills 25";
+  const line =
+    "--orders 20000 --rate 12.5 --seed=7 --port 8080 --transport embedded:x.db --store s.db --data d --keep --chaos --kills 25";
   const all = run(...line.split(" "));
   assert.deepEqual(all, {
     orders: 20_000,

@@ -27,6 +27,7 @@ async function kill(options: {
       return true;
     },
     kill: () => true,
+    enough: () => false,
     onKill(service, moment) {
       killed.push({ service, moment });
       for (const name of serviceNames) progress.set(name, (progress.get(name) ?? 0) + 1);

@@ -17,6 +17,8 @@ export interface ChaosOptions {
   arm(service: ServiceName, moment: Moment): boolean;
   kill(service: ServiceName): boolean;
   onKill(service: ServiceName, moment: Moment | "any"): void;
+  /** There were as many kills as were asked for. */
+  enough(): boolean;
 }
 
 export interface Chaos {
@@ -29,8 +31,9 @@ export interface Chaos {
 const armedMs = 700;
 const readyMs = 20_000;
 const sparedMs = 3000;
-/** Between two kills: time for the killed one to do something before its next death. */
+/** Between two kills: time for the killed one to do something before its next death; more of it when there were enough. */
 const pauseMs = { least: 50, most: 500 };
+const longPauseMs = { least: 1000, most: 3000 };
 
 /** Where each service stops for a kill: the places between two steps that must not come apart. */
 const momentsOf: Readonly<Record<ServiceName, readonly Moment[]>> = {
@@ -109,7 +112,8 @@ export function createChaos(options: ChaosOptions): Chaos {
         lastKills.set(service, { progress, atMs: performance.now() });
         round += 1;
         options.onKill(service, reached ? moment : "any");
-        await sleepUntil(performance.now() + pauseMs.least + options.random() * (pauseMs.most - pauseMs.least), signal);
+        const { least, most } = options.enough() ? longPauseMs : pauseMs;
+        await sleepUntil(performance.now() + least + options.random() * (most - least), signal);
       }
     },
   };

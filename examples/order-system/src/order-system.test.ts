@@ -189,10 +189,10 @@ async function startUntilPosted(directory: string, post: (port: number) => Promi
   let out = "";
   let err = "";
   let posting = false;
-  child.stdout.setEncoding("utf8").on("data", (text: string) => (out += text));
-  child.stderr.setEncoding("utf8").on("data", (text: string) => {
-    err += text;
-    const port = /http:\/\/127\.0\.0\.1:(\d+)/.exec(err)?.[1];
+  child.stderr.setEncoding("utf8").on("data", (text: string) => (err += text));
+  child.stdout.setEncoding("utf8").on("data", (text: string) => {
+    out += text;
+    const port = /http:\/\/127\.0\.0\.1:(\d+)/.exec(out)?.[1];
     if (port === undefined || posting) return;
     posting = true;
     void post(Number(port)).finally(() => child.kill("SIGINT"));

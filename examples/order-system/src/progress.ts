@@ -15,7 +15,7 @@ export interface Progress {
   open(): number;
   /** Attempts after the first of the orders paid so far. */
   retried(): number;
-  /** From the order's row to its shipment's row, of the orders shipped since the last call; undefined: none. */
+  /** From the order's row to its shipment's row, of the orders shipped in the last seconds; undefined: none. */
   latency(): Latency | undefined;
 }
 
@@ -25,7 +25,8 @@ const tableOf: Readonly<Record<ServiceName, string>> = {
   payment: "payments",
   shipping: "shipments",
 };
-/** So many of the newest are looked at in one call. */
+/** The orders shipped in so many ms before the call, and at most so many of them. */
+const latencyOverMs = 5000;
 const latencySample = 2000;
 
 export function readProgress(database: DatabaseSync): Progress {
@@ -49,7 +50,7 @@ export function readProgress(database: DatabaseSync): Progress {
 
   let retried = 0;
   let retriedTo = 0;
-  let latencyTo = numberOf(last.shipping);
+  const looks = [{ atMs: performance.now(), shipped: numberOf(last.shipping) }];
   return {
     done: (service) => numberOf(last[service]),
     open: () => numberOf(open),
@@ -61,8 +62,10 @@ export function readProgress(database: DatabaseSync): Progress {
     },
     latency() {
       const to = numberOf(last.shipping);
-      const from = Math.max(latencyTo, to - latencySample);
-      latencyTo = to;
+      const atMs = performance.now();
+      looks.push({ atMs, shipped: to });
+      while (looks.length > 2 && atMs - (looks[1]?.atMs ?? 0) >= latencyOverMs) looks.shift();
+      const from = Math.max(looks[0]?.shipped ?? 0, to - latencySample);
       if (from >= to) return undefined;
       const rows = shippedSince.all(from, to) as unknown as { readonly ms: number }[];
       const at = (share: number): number => rows[Math.min(rows.length - 1, Math.floor(rows.length * share))]?.ms ?? 0;

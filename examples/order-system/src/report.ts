@@ -1,8 +1,11 @@
+import { sleepUntil } from "./generator.ts";
 import { frame, logLine, openScreen, type Scene } from "./view.ts";
 
 /** Everything that a person reads while it runs. */
 export interface Report {
   readonly live: boolean;
+  /** What runs, and where. */
+  title(text: string): void;
   /** Something happened; the live view shows the last few, a log shows them all if `important`. */
   note(text: string, important: boolean): void;
   /** A line of the input that is no order. */
@@ -37,6 +40,9 @@ export function createReport(terminal: Terminal): Report {
   return {
     live,
     notes,
+    title(text) {
+      if (!live) out.write(`Waybill order system  ${text}\n`);
+    },
     note(text, important) {
       notes.push(text);
       if (notes.length > keptNotes) notes.shift();
@@ -61,12 +67,10 @@ export function createReport(terminal: Terminal): Report {
         else screen.draw(frame(scene, out.columns || 80, color));
       };
       const drawing = (async () => {
+        if (live) await draw().catch(() => {});
         while (!stopped.signal.aborted) {
-          await draw().catch(() => {});
-          await new Promise<void>((resolve) => {
-            const timer = setTimeout(resolve, live ? liveEveryMs : logEveryMs);
-            stopped.signal.addEventListener("abort", () => (clearTimeout(timer), resolve()), { once: true });
-          });
+          await sleepUntil(performance.now() + (live ? liveEveryMs : logEveryMs), stopped.signal);
+          if (!stopped.signal.aborted) await draw().catch(() => {});
         }
       })();
       const showCursor = (): void => screen?.close();

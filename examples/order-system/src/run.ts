@@ -141,6 +141,7 @@ async function withServices(options: RunOptions, bus: Bus, database: Database, p
     whenReady: (service, withinMs) => supervisor.whenReady(service, withinMs),
     arm: (service, moment) => supervisor.tell(service, { kind: "arm", moment }),
     kill: (service) => supervisor.kill(service),
+    enough: () => kills >= args.kills,
     onKill(service, moment) {
       kills += 1;
       report.note(`kill ${kills}: ${service}, ${moment}`, false);
@@ -161,7 +162,7 @@ async function withServices(options: RunOptions, bus: Bus, database: Database, p
   try {
     await supervisor.start();
     const title = `${bus.transport.name}  http://127.0.0.1:${port}/orders  seed ${seed}`;
-    if (!report.live) report.note(title, true);
+    report.title(title);
     status = args.chaos ? "chaos; Ctrl-C ends the intake" : "Ctrl-C drains and audits";
     stopShowing = report.show(
       watchScene({

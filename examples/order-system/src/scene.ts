@@ -15,14 +15,20 @@ export interface SceneSources {
   notes(): readonly string[];
 }
 
-/** Looks at everything at once; rates are those since the look before. */
+/** Rates are those of about the last so many ms: less would flicker, more would lag. */
+const rateOverMs = 2000;
+
+/** Looks at everything at once. */
 export function watchScene(sources: SceneSources): () => Promise<Scene> {
   const { progress, watch } = sources;
   const startedAt = performance.now();
-  let before = { atMs: startedAt, done: doneOf(progress) };
+  const looks = [{ atMs: startedAt, done: doneOf(progress) }];
   return async () => {
     await watch.refresh();
     const now = { atMs: performance.now(), done: doneOf(progress) };
+    looks.push(now);
+    while (looks.length > 2 && now.atMs - (looks[1]?.atMs ?? 0) >= rateOverMs) looks.shift();
+    const before = looks[0] ?? now;
     const seconds = Math.max(0.001, (now.atMs - before.atMs) / 1000);
     const services = serviceNames.map((name) => {
       const station = stations.find(({ service }) => service === name);
@@ -34,7 +40,6 @@ export function watchScene(sources: SceneSources): () => Promise<Scene> {
         depth: station === undefined ? undefined : watch.depthOf(station.group),
       };
     });
-    before = now;
     return {
       title: sources.title,
       elapsedMs: now.atMs - startedAt,

@@ -24,6 +24,8 @@ export const serverNames: readonly string[] = Object.keys(starters);
 export async function startServer(transport: string, directory: string): Promise<Server | undefined> {
   const starter = Object.hasOwn(starters, transport) ? starters[transport] : undefined;
   if (starter !== undefined) return starter(directory);
+  // Each service is a process of its own, and would have a memory of its own.
+  if (/^memory:/i.test(transport)) throw new Error("--transport: memory: lives in one process, and these are four");
   return transport.includes(":") ? running(transport) : undefined;
 }
 
