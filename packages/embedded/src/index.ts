@@ -1,1 +1,6 @@
-export {};
+export type { EmbeddedOptions, EmbeddedStoreOptions, Faults } from "./options.ts";
+export { embeddedStore } from "./store.ts";
+export { embedded } from "./transport.ts";
+export type { EmbeddedClient, EmbeddedTransport } from "./transport.ts";
+export type { EmbeddedTx, SqlRow, SqlValue, SyncSql } from "./tx.ts";
+export type { Diagnosis } from "./worker/protocol.ts";

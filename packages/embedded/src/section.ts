@@ -1,0 +1,300 @@
+import { WaybillError } from "@waybill/core";
+import { toError, wrap } from "./errors.ts";
+import type { Place } from "./file.ts";
+import type { Settings } from "./options.ts";
+import { openCatalog, type Catalog } from "./sql/catalog.ts";
+import { openClock, type StoreClock } from "./sql/clock.ts";
+import { type Connection, troubleOf } from "./sql/connection.ts";
+import { openFile } from "./sql/open.ts";
+import { joinTurns } from "./turns.ts";
+import type { SyncSql } from "./tx.ts";
+import { openUserSql } from "./user-sql.ts";
+
+/** The user thread's connection, open. */
+export interface Opened {
+  readonly connection: Connection;
+  readonly catalog: Catalog;
+  readonly clock: StoreClock;
+  readonly sql: SyncSql;
+}
+
+/** One handler's part of a shared transaction. */
+export interface Seat {
+  /** Takes the lock, at its first call, and runs. @throws `TX_TOO_LONG`, `BUSY`, `ABORTED`, or what `run` threw. */
+  use<T>(run: (on: Opened) => T): Promise<T>;
+  /** Resolves when it is on the disk. @throws definite (nothing happened) or `TX_UNKNOWN`. */
+  commit(): Promise<void>;
+  rollback(): void;
+  readonly afterCommit: (() => void)[];
+}
+
+/**
+ * Transactions of the user's thread. One handler at a time is in the section, in a savepoint of its own; those that are through
+ * wait for one commit together. SQLite has one writer: connections of their own would only wait for each other.
+ */
+export interface Section {
+  take(signal: AbortSignal): Seat;
+  close(): Promise<void>;
+}
+
+export interface SectionOptions {
+  readonly path: string;
+  readonly settings: Settings;
+  readonly place: Place;
+  /** After each commit. */
+  readonly committed: () => void;
+}
+
+type State = "new" | "waiting" | "inside" | "through" | "over";
+
+interface OwnSeat {
+  state: State;
+  why: WaybillError | undefined;
+  entered: { resolve(): void; reject(error: unknown): void } | undefined;
+  done: { resolve(): void; reject(error: unknown): void } | undefined;
+  readonly afterCommit: (() => void)[];
+}
+
+const maxSeats = 200;
+/** After so long a transaction takes in no other handler: who waits for its commit waits no longer than for one handler. */
+const collectMs = 5;
+
+export function openSection({ path, settings, place, committed }: SectionOptions): Section {
+  const turns = joinTurns(place.turns, place.user);
+  const queue: OwnSeat[] = [];
+  let through: OwnSeat[] = [];
+  let inside: OwnSeat | undefined;
+  let left: (() => void) | undefined;
+  let opened: Opened | undefined;
+  let began = 0;
+  let running: Promise<void> | undefined;
+  let closed = false;
+
+  function open(): Opened {
+    if (opened !== undefined) return opened;
+    const connection = openFile(path, { maxFileBytes: settings.maxFileBytes, checkpointPages: 0, lockTimeoutMs: settings.lockTimeoutMs });
+    const sql = openUserSql(connection);
+    // The worker has set the clock by now; this reads it.
+    connection.exec("begin immediate");
+    const clock = openClock(connection);
+    connection.exec("commit");
+    opened = { connection, catalog: openCatalog(connection), clock, sql };
+    return opened;
+  }
+
+  async function begin(): Promise<Opened> {
+    const until = performance.now() + settings.lockTimeoutMs;
+    if (!(await turns.takeAsync(settings.lockTimeoutMs))) throw busy();
+    try {
+      for (;;) {
+        try {
+          const on = open();
+          on.connection.prepare("begin immediate").run();
+          began = performance.now();
+          return on;
+        } catch (error) {
+          if (troubleOf(error) !== "busy") throw error;
+          if (performance.now() > until) throw busy();
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+      }
+    } catch (error) {
+      turns.give();
+      throw error;
+    }
+  }
+
+  /** Lets the waiting handlers in, one after the other, until none waits. */
+  async function run(): Promise<void> {
+    while (queue.length > 0) {
+      let on: Opened;
+      try {
+        on = await begin();
+      } catch (error) {
+        const why = wrap(error, false);
+        for (const seat of queue.splice(0)) refuse(seat, why);
+        return;
+      }
+      try {
+        while (queue.length > 0 && through.length < maxSeats && (through.length === 0 || performance.now() - began < collectMs)) {
+          await admit(on, queue.shift()!);
+          if (!on.connection.db.isTransaction) break;
+          // Handlers that were let go just now may be back in this very turn.
+          if (queue.length === 0) await Promise.resolve();
+        }
+        commit(on);
+      } finally {
+        turns.give();
+      }
+      committed();
+      // Another process, or the worker, gets its turn.
+      if (queue.length > 0) await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  function refuse(seat: OwnSeat, why: WaybillError): void {
+    seat.state = "over";
+    seat.why = why;
+    seat.entered?.reject(why);
+  }
+
+  async function admit(on: Opened, seat: OwnSeat): Promise<void> {
+    if (seat.state !== "waiting") return;
+    on.connection.prepare("savepoint handler").run();
+    inside = seat;
+    seat.state = "inside";
+    const gone = new Promise<void>((resolve) => {
+      left = resolve;
+    });
+    const rest = Math.max(1, settings.transactionLimitMs - (performance.now() - began));
+    const timer = setTimeout(() => {
+      const text = `the handler held the write lock for more than ${settings.transactionLimitMs} ms`;
+      takeBack(seat, new WaybillError("TX_TOO_LONG", text));
+    }, rest);
+    seat.entered!.resolve();
+    await gone;
+    clearTimeout(timer);
+  }
+
+  function leave(): void {
+    inside = undefined;
+    left?.();
+    left = undefined;
+  }
+
+  function takeBack(seat: OwnSeat, why: WaybillError): void {
+    if (seat.state === "waiting") queue.splice(queue.indexOf(seat), 1);
+    const wasInside = seat.state === "inside";
+    seat.state = "over";
+    seat.why = why;
+    if (!wasInside) return;
+    const { connection, catalog } = opened!;
+    try {
+      if (connection.db.isTransaction) connection.exec("rollback to handler; release handler");
+    } catch {
+      // Then the transaction is gone altogether, and the commit finds out.
+    }
+    catalog.forget();
+    leave();
+  }
+
+  function commit(on: Opened): void {
+    const seats = through;
+    through = [];
+    const fault = seats.length > 0 ? settings.faults.commit?.() : undefined;
+    try {
+      if (!on.connection.db.isTransaction) throw new WaybillError("STORE", "SQLite took back the transaction");
+      if (fault === "before") throw new WaybillError("STORE", "the commit was made to fail, without effect");
+      on.connection.prepare("commit").run();
+    } catch (error) {
+      failAll(on, seats, error);
+      return;
+    }
+    if (fault === "after") {
+      for (const seat of seats) finish(seat, new WaybillError("TX_UNKNOWN", "the commit was made to take effect and to fail"));
+      return;
+    }
+    for (const seat of seats) finish(seat, undefined);
+  }
+
+  function failAll(on: Opened, seats: readonly OwnSeat[], error: unknown): void {
+    const trouble = troubleOf(error);
+    try {
+      if (on.connection.db.isTransaction) on.connection.prepare("rollback").run();
+    } catch {
+      // The first error says more.
+    }
+    on.catalog.forget();
+    if (trouble === "io" || trouble === "corrupt") {
+      // What an I/O error at a commit left behind only another opening of the file can tell.
+      on.connection.close();
+      opened = undefined;
+    }
+    const why =
+      trouble === "io"
+        ? new WaybillError("TX_UNKNOWN", "the disk failed at the commit", { cause: error })
+        : wrap(error, false);
+    for (const seat of seats) finish(seat, why);
+  }
+
+  function finish(seat: OwnSeat, why: WaybillError | undefined): void {
+    seat.state = "over";
+    if (why === undefined) {
+      for (const run of seat.afterCommit) run();
+      seat.done?.resolve();
+    } else {
+      seat.why = why;
+      seat.done?.reject(why);
+    }
+  }
+
+  function enter(seat: OwnSeat, signal: AbortSignal): Promise<void> {
+    if (closed) throw new WaybillError("CLOSED", "the embedded file is closed");
+    signal.throwIfAborted();
+    seat.state = "waiting";
+    const entered = new Promise<void>((resolve, reject) => {
+      seat.entered = { resolve, reject };
+    });
+    queue.push(seat);
+    running ??= run().finally(() => {
+      running = undefined;
+      if (queue.length > 0) running = run();
+    });
+    return entered;
+  }
+
+  function take(signal: AbortSignal): Seat {
+    const seat: OwnSeat = { state: "new", why: undefined, entered: undefined, done: undefined, afterCommit: [] };
+    let entering: Promise<void> | undefined;
+    return {
+      afterCommit: seat.afterCommit,
+      async use(work) {
+        if (seat.state === "new" || seat.state === "waiting") {
+          entering ??= enter(seat, signal);
+          await entering;
+        }
+        if (seat.state !== "inside") throw seat.why ?? new WaybillError("STALE_ATTEMPT", "the transaction is over");
+        return work(opened!);
+      },
+      async commit() {
+        if (seat.state === "new") {
+          seat.state = "over";
+          return;
+        }
+        if (seat.state !== "inside") throw seat.why ?? new WaybillError("STALE_ATTEMPT", "the transaction is over");
+        if (opened!.connection.db.isTransaction) opened!.connection.prepare("release handler").run();
+        seat.state = "through";
+        through.push(seat);
+        const done = new Promise<void>((resolve, reject) => {
+          seat.done = { resolve, reject };
+        });
+        leave();
+        return done;
+      },
+      rollback() {
+        if (seat.state === "over" || seat.state === "through") return;
+        const waiting = seat.state === "waiting";
+        const why = new WaybillError("ABORTED", "the transaction was rolled back");
+        takeBack(seat, why);
+        if (waiting) seat.entered?.reject(why);
+      },
+    };
+  }
+
+  return {
+    take,
+    async close() {
+      closed = true;
+      const why = toError({ code: "CLOSED", text: "the embedded file is closed", certainty: "definite" });
+      for (const seat of queue.splice(0)) refuse(seat, why);
+      if (inside !== undefined) takeBack(inside, why);
+      await running;
+      opened?.connection.close();
+      opened = undefined;
+    },
+  };
+}
+
+function busy(): WaybillError {
+  return new WaybillError("BUSY", "the write lock of the embedded file was held by others for too long");
+}

@@ -1,0 +1,156 @@
+import type { Catalog, Stream } from "./catalog.ts";
+import type { StoreClock } from "./clock.ts";
+import type { Connection, Value } from "./connection.ts";
+import type { Repeats } from "./repeats.ts";
+import type { Failure } from "./failure.ts";
+import { inboxPrefix } from "./pattern.ts";
+import { sealRecord } from "./record.ts";
+
+/** Where messages of a batch go; a batch has few of them. */
+export interface Target {
+  readonly topic: string;
+  readonly group: string | undefined;
+  readonly priority: number;
+  readonly mandatory: boolean;
+}
+
+/** Records in one buffer. `index`: three numbers a message: its target, where its record starts, where it ends. */
+export interface Batch {
+  readonly targets: readonly Target[];
+  readonly data: Buffer;
+  readonly index: Int32Array;
+  /** Only where something is set, by message: ms from now. */
+  readonly timed: ReadonlyMap<number, { readonly dueMs: number | undefined; readonly expiresMs: number | undefined; }>;
+  /** Of the messages, by the publisher's wall clock: for a start by time. */
+  readonly newestTime: number;
+}
+
+export interface Appended {
+  /** By message; undefined: all are stored. */
+  readonly failures: ReadonlyMap<number, Failure> | undefined;
+  readonly streams: ReadonlySet<Stream>;
+}
+
+export interface Appending {
+  readonly connection: Connection;
+  readonly catalog: Catalog;
+  readonly clock: StoreClock;
+  /** Undefined: repeats are not looked for. */
+  readonly repeats: Repeats | undefined;
+}
+
+const rowsPerInsert = 25;
+const insertMany = `insert into waybill_messages values ${Array.from({ length: rowsPerInsert }, () => "(?,?,?,?)").join(",")}`;
+const insertOne = "insert into waybill_messages values (?,?,?,?)";
+/** A run that ends where the new messages start grows up to this many; then it can still be deleted soon. */
+const maxRunCount = 1000;
+
+/** In a write transaction. Messages of a stream keep their order. */
+export function append(on: Appending, batch: Batch): Appended {
+  const { connection, catalog } = on;
+  const count = batch.index.length / 3;
+  const failures = new Map<number, Failure>();
+  const streams = new Set<Stream>();
+  let seq = Number(connection.one("select value from waybill_meta where name = 'next_seq'")![0]);
+  const firstSeq = seq;
+
+  for (let t = 0; t < batch.targets.length; t++) {
+    const target = batch.targets[t]!;
+    const refused = refusal(connection, catalog, target);
+    if (refused !== undefined) {
+      for (let i = 0; i < count; i++) if (batch.index[i * 3] === t) failures.set(i, refused);
+      continue;
+    }
+    const stream = catalog.ensureStream(target.topic, target.group, target.priority);
+    seq = appendTo(on, batch, t, stream, seq);
+    streams.add(stream);
+  }
+  if (seq !== firstSeq) connection.run("update waybill_meta set value = ? where name = 'next_seq'", seq);
+  return { failures: failures.size === 0 ? undefined : failures, streams };
+}
+
+function refusal(connection: Connection, catalog: Catalog, target: Target): Failure | undefined {
+  if (target.topic.startsWith(inboxPrefix)) {
+    const inbox = connection.one("select 1 from waybill_inboxes where topic = ?", target.topic);
+    return inbox === undefined ? { code: "NO_RESPONDERS", text: "the reply address is gone", certainty: "definite" } : undefined;
+  }
+  if (!target.mandatory || target.group !== undefined) return undefined;
+  const topic = catalog.ensureTopic(target.topic);
+  const group = connection.one("select 1 from waybill_groups where topic = ? limit 1", topic);
+  return group === undefined ? { code: "UNROUTABLE", text: `no group receives ${target.topic}` } : undefined;
+}
+
+function appendTo(on: Appending, batch: Batch, target: number, stream: Stream, seq: number): number {
+  const { connection, repeats } = on;
+  const first = Number(connection.one("select next from waybill_streams where id = ?", stream.id)![0]);
+  const firstSeq = seq;
+  let offset = first;
+  let bytes = 0;
+  let timed = false;
+  const { index, data } = batch;
+  const many = connection.prepare(insertMany);
+  let values: Value[] = [];
+  for (let i = 0; i < index.length; i += 3) {
+    if (index[i] !== target) continue;
+    const record = data.subarray(index[i + 1], index[i + 2]);
+    if (repeats !== undefined && repeats.isRepeat(record, stream, seq)) continue;
+    sealRecord(record, stream.seed, seq, offset);
+    bytes += record.length;
+    if (batch.timed.size > 0) {
+      const times = batch.timed.get(i / 3);
+      if (times !== undefined) {
+        timed = true;
+        insertTimes(on, seq, times);
+      }
+    }
+    values.push(seq++, stream.id, offset++, record);
+    if (values.length === rowsPerInsert * 4) {
+      many.run(...values);
+      values = [];
+    }
+  }
+  for (let v = 0; v < values.length; v += 4) connection.run(insertOne, values[v]!, values[v + 1]!, values[v + 2]!, values[v + 3]!);
+  if (offset === first) return seq;
+  connection.run("update waybill_streams set next = ? where id = ?", offset, stream.id);
+  recordRun(on, stream.id, first, firstSeq, offset - first, batch.newestTime, bytes, timed);
+  return seq;
+}
+
+function insertTimes(on: Appending, seq: number, times: { dueMs: number | undefined; expiresMs: number | undefined }): void {
+  const now = on.clock.now();
+  on.connection.run(
+    "insert into waybill_timed values (?, ?, ?)",
+    seq,
+    times.dueMs === undefined ? null : now + times.dueMs,
+    times.expiresMs === undefined ? null : now + times.expiresMs,
+  );
+}
+
+function recordRun(
+  on: Appending,
+  stream: number,
+  first: number,
+  seq: number,
+  count: number,
+  at: number,
+  bytes: number,
+  timed: boolean,
+): void {
+  const { connection } = on;
+  const now = on.clock.now();
+  const last = connection.one("select first, seq, count from waybill_runs where stream = ? order by first desc limit 1", stream);
+  if (last !== undefined && Number(last[1]) + Number(last[2]) === seq && Number(last[2]) + count <= maxRunCount) {
+    connection.run(
+      "update waybill_runs set count = count + ?, at = max(at, ?), stored = ?, bytes = bytes + ?, timed = max(timed, ?) where stream = ? and first = ?",
+      count,
+      at,
+      now,
+      bytes,
+      timed ? 1 : 0,
+      stream,
+      last[0]!,
+    );
+    return;
+  }
+  connection.run("insert into waybill_runs values (?, ?, ?, ?, ?, ?, ?, ?)", stream, first, seq, count, at, now, bytes, timed ? 1 : 0);
+}

@@ -1,0 +1,71 @@
+import type { Catalog } from "./catalog.ts";
+import type { Connection } from "./connection.ts";
+
+/** Rows deleted in one transaction at most, so that nobody waits long for the lock. */
+const maxDeleted = 2000;
+
+/**
+ * In a write transaction. Deletes whole runs that are older than `keepMs` and that no group needs any more; answers whether
+ * there may be more of them. `at` of the stored run is store time.
+ */
+export function deleteOld(connection: Connection, now: number, keepMs: number): boolean {
+  let left = maxDeleted;
+  const streams = connection.all("select distinct stream from waybill_runs where stored < ?", now - keepMs);
+  for (const [stream] of streams) {
+    const floor = floorOf(connection, Number(stream));
+    const runs = connection.all(
+      "select first, seq, count from waybill_runs where stream = ? and first + count <= ? and stored < ? order by first",
+      stream!,
+      floor,
+      now - keepMs,
+    );
+    for (const run of runs) {
+      const [first, seq, count] = run.map(Number) as [number, number, number];
+      const parked = connection.one("select 1 from waybill_parked where seq between ? and ? limit 1", seq, seq + count - 1);
+      if (parked !== undefined) continue;
+      deleteRun(connection, Number(stream), first, seq, count);
+      left -= count;
+      if (left <= 0) return true;
+    }
+  }
+  return false;
+}
+
+/** No group needs an offset below it, except single parked ones. */
+function floorOf(connection: Connection, stream: number): number {
+  const row = connection.one(
+    `select min(
+       coalesce((select min(next) from waybill_cursors where stream = ?1), 9e15),
+       coalesce((select min(first) from waybill_leases where stream = ?1), 9e15))`,
+    stream,
+  );
+  return Number(row![0]);
+}
+
+function deleteRun(connection: Connection, stream: number, first: number, seq: number, count: number): void {
+  connection.run("delete from waybill_messages where seq between ? and ?", seq, seq + count - 1);
+  connection.run("delete from waybill_timed where seq between ? and ?", seq, seq + count - 1);
+  connection.run("delete from waybill_runs where stream = ? and first = ?", stream, first);
+}
+
+/** In a write transaction: what an inbox had, and its address. */
+export function removeInbox(connection: Connection, catalog: Catalog, topic: string): void {
+  connection.run("delete from waybill_inboxes where topic = ?", topic);
+  const id = catalog.topic(topic);
+  if (id === undefined) return;
+  for (const row of connection.all("select id from waybill_streams where topic = ?", id)) {
+    for (const run of connection.all("select first, seq, count from waybill_runs where stream = ?", row[0]!)) {
+      deleteRun(connection, Number(row[0]), Number(run[0]), Number(run[1]), Number(run[2]));
+    }
+    connection.run("delete from waybill_streams where id = ?", row[0]!);
+  }
+  connection.run("delete from waybill_topics where id = ?", id);
+  catalog.forget();
+}
+
+/** In a write transaction: replies that were handed out. */
+export function deleteRead(connection: Connection, stream: number, before: number): void {
+  for (const run of connection.all("select first, seq, count from waybill_runs where stream = ? and first + count <= ?", stream, before)) {
+    deleteRun(connection, stream, Number(run[0]), Number(run[1]), Number(run[2]));
+  }
+}

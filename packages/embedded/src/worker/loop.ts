@@ -1,0 +1,315 @@
+import { batchStates, type ToWorker, type WorkerSettings } from "./protocol.ts";
+import { monotonicMs } from "../sql/clock.ts";
+import { type Failure, failureOf } from "../sql/failure.ts";
+import { troubleOf } from "../sql/connection.ts";
+import { endSub, hasRoom, type Post, probe, refreshGroups, serveReader, startSub } from "./serve.ts";
+import { openSession, type Session } from "./session.ts";
+import type { Sub } from "./state.ts";
+import { isPlain, plainCalls, runPlain } from "./calls.ts";
+import type { CallMessage, PublishMessage, SettleMessage } from "./unpack.ts";
+import { type Outcome, runWork, type Work } from "./work.ts";
+import { leave, startUpkeep } from "./upkeep.ts";
+import type { Calls } from "./protocol.ts";
+
+export interface Loop {
+  receive(message: ToWorker): void;
+}
+
+/** Messages of one transaction at most; what is more waits for the next, so that others get the lock in between. */
+const maxPerCycle = 4000;
+/** Without a sign of the user's thread for so long nothing more is fetched for it: its leases would run out. */
+const silentMs = 2000;
+const reopenMs = 250;
+/** How long settlements are tried again on a full disk. */
+const fullPatienceMs = 5000;
+
+/** One cycle: all that waits (settlements, publishes, calls, fetches) in one transaction, one commit, then the answers. */
+export function startLoop(settings: WorkerSettings, post: Post, end: () => void): Loop {
+  const subs = new Map<number, Sub>();
+  const ordered = new Set<number>();
+  const shared = new Int32Array(settings.shared);
+  let session: Session | undefined = openSession(settings, ordered, settings.member);
+  let publishes: PublishMessage[] = [];
+  let settles: SettleMessage[] = [];
+  let calls: CallMessage[] = [];
+  let scheduled = false;
+  let ended = false;
+  let activeAt = performance.now();
+  let outboxWatched = false;
+  let outboxRow = 0;
+  let fullSince: number | undefined;
+  const upkeep = startUpkeep(settings, subs, {
+    session: () => session,
+    woken: dirtyAll,
+    trouble,
+  });
+  let pollTimer = setTimeout(poll, settings.pollMs);
+  post({ t: "opened", member: session.owner });
+
+  function receive(message: ToWorker): void {
+    activeAt = performance.now();
+    switch (message.t) {
+      case "publish":
+        publishes.push(message);
+        break;
+      case "settle":
+        settles.push(message);
+        if (message.grant !== undefined) grant(message.grant);
+        break;
+      case "grant":
+        grant(message.grant);
+        break;
+      case "call":
+        calls.push(message);
+        break;
+      case "wake":
+        dirtyAll();
+        break;
+    }
+    schedule();
+  }
+
+  function grant(given: { sub: number; messages: number; bytes: number; empty: boolean }): void {
+    const sub = subs.get(given.sub);
+    if (sub === undefined) return;
+    sub.granted = given.messages;
+    sub.grantedBytes = given.bytes;
+    sub.empty = given.empty;
+    sub.dirty = true;
+  }
+
+  function schedule(): void {
+    if (scheduled || ended) return;
+    scheduled = true;
+    setImmediate(run);
+  }
+
+  function run(): void {
+    scheduled = false;
+    if (ended) return;
+    if (session === undefined) {
+      refuseAll({ code: "CONNECTION", text: "the embedded file is being opened again" });
+      return;
+    }
+    try {
+      cycle(session);
+    } catch (error) {
+      trouble(error);
+    }
+  }
+
+  function isAwake(): boolean {
+    return (((monotonicMs() | 0) - Atomics.load(shared, 0)) | 0) < silentMs;
+  }
+
+  function dirtyAll(): void {
+    for (const sub of subs.values()) {
+      if (sub.kind === "group" && session !== undefined && sub.pattern !== undefined) refreshGroups(session, sub, ordered);
+      sub.dirty = true;
+    }
+    if (outboxWatched) tellOutbox();
+    schedule();
+  }
+
+  function tellOutbox(): void {
+    const newest = Number(session?.connection.one("select max(row) from waybill_outbox")?.[0] ?? 0);
+    if (newest > outboxRow) post({ t: "outbox" });
+    outboxRow = Math.max(newest, outboxRow);
+  }
+
+  function isHungry(sub: Sub): boolean {
+    return sub.dirty && hasRoom(sub);
+  }
+
+  function cycle(on: Session): void {
+    if (on.changed()) dirtyAll();
+    const now = on.clock.now();
+    const awake = isAwake();
+    let fetching = false;
+    for (const sub of subs.values()) {
+      if (sub.dueAt <= now) sub.dirty = true;
+      if (sub.kind === "reader" || !isHungry(sub) || !awake) continue;
+      if (probe(on, sub, now)) fetching = true;
+      else sub.dirty = false;
+    }
+    const writing = calls.filter((call) => !isPlain(call.name) || plainCalls[call.name].writes);
+    const reading = calls.filter((call) => !writing.includes(call));
+    calls = [];
+    const closing = writing.find((call) => call.name === "close");
+    const work: Work = { batches: takePublishes(), settles, calls: writing.filter((call) => call !== closing), fetch: awake };
+    settles = [];
+    if (fetching || work.batches.length + work.settles.length + work.calls.length > 0) writeAll(on, work);
+    for (const call of reading) answer(call, () => runPlain(on, call.name as never, call.args));
+    if (awake) for (const sub of subs.values()) if (sub.kind === "reader" && isHungry(sub)) serveReader(on, sub, post);
+    if (closing !== undefined) {
+      finish(on, closing);
+      return;
+    }
+    if (publishes.length > 0 || (awake && [...subs.values()].some(isHungry))) schedule();
+  }
+
+  function takePublishes(): PublishMessage[] {
+    const now: PublishMessage[] = [];
+    for (let count = 0; publishes.length > 0 && count < maxPerCycle; ) {
+      const next = publishes.shift()!;
+      // Whose signal fired while it waited has had its answer.
+      const was = Atomics.compareExchange(shared, next.cell, batchStates.waiting, batchStates.started);
+      if (was === batchStates.dropped) continue;
+      now.push(next);
+      count += next.index.byteLength / 12;
+    }
+    return now;
+  }
+
+  function writeAll(on: Session, work: Work): void {
+    let outcome: Outcome;
+    try {
+      outcome = runWork(on, work, subs, ordered, { subscribe, unsubscribe, watchOutbox }, dirtyAll);
+    } catch (error) {
+      failed(on, work, error);
+      return;
+    }
+    fullSince = undefined;
+    outcome.answer(post);
+    if (outcome.woken) dirtyAll();
+    outcome.handOver(post);
+  }
+
+  /** What one transaction had together is tried again by itself where that helps, else answered with the error. */
+  function failed(on: Session, work: Work, error: unknown): void {
+    const trouble_ = troubleOf(error);
+    const failure = failureOf(error, on.atCommit);
+    const size = work.batches.length + work.settles.length + work.calls.length + (work.fetch ? 1 : 0);
+    const alone = (trouble_ === undefined || trouble_ === "corrupt" || trouble_ === "other") && !on.atCommit && size > 1;
+    if (alone) {
+      for (const batch of work.batches) writeAll(on, { batches: [batch], settles: [], calls: [], fetch: false });
+      for (const settle of work.settles) writeAll(on, { batches: [], settles: [settle], calls: [], fetch: false });
+      for (const call of work.calls) writeAll(on, { batches: [], settles: [], calls: [call], fetch: false });
+      if (work.fetch) writeAll(on, { batches: [], settles: [], calls: [], fetch: true });
+      return;
+    }
+    for (const batch of work.batches) post({ t: "failed", id: batch.id, failure });
+    if (trouble_ === "full") {
+      fullSince ??= performance.now();
+      if (performance.now() - fullSince < fullPatienceMs) {
+        // Acknowledgements need little room; it may come back.
+        settles = [...work.settles, ...settles];
+        if (settles.length > 0) setTimeout(schedule, 50).unref();
+        for (const call of work.calls) post({ t: "failed", id: call.id, failure });
+        return;
+      }
+    }
+    for (const settle of work.settles) post({ t: "failed", id: settle.id, failure });
+    for (const call of work.calls) post({ t: "failed", id: call.id, failure });
+    if (work.fetch && size === 1 && trouble_ === "corrupt") {
+      for (const sub of subs.values()) if (sub.kind === "group" && isHungry(sub)) post({ t: "ended", sub: sub.id, failure });
+      for (const sub of subs.values()) sub.dirty = false;
+    }
+    if (trouble_ === "io" || trouble_ === "not-a-database") trouble(error);
+  }
+
+  function subscribe(on: Session, args: Calls["subscribe"]["args"]): void {
+    subs.set(args.sub, startSub(on, args, ordered));
+  }
+  function unsubscribe(on: Session, args: Calls["unsubscribe"]["args"]): void {
+    const sub = subs.get(args.sub);
+    if (sub !== undefined) endSub(on, sub);
+    subs.delete(args.sub);
+  }
+  function watchOutbox(_on: Session, args: Calls["watchOutbox"]["args"]): void {
+    outboxWatched = args.on;
+  }
+
+  function answer(call: CallMessage, run: () => unknown): void {
+    try {
+      post({ t: "answer", id: call.id, value: run() });
+    } catch (error) {
+      post({ t: "failed", id: call.id, failure: failureOf(error, false) });
+    }
+  }
+
+  function poll(): void {
+    if (ended) return;
+    try {
+      if (session?.changed() === true) {
+        activeAt = performance.now();
+        dirtyAll();
+      } else if (session !== undefined) {
+        const now = session.clock.now();
+        for (const sub of subs.values()) if ((sub.dueAt <= now || sub.dirty) && hasRoom(sub)) schedule();
+      }
+    } catch (error) {
+      trouble(error);
+    }
+    const idle = performance.now() - activeAt > 2000;
+    pollTimer = setTimeout(poll, idle ? settings.pollMs * 4 : settings.pollMs);
+  }
+
+  /** The disk failed: nothing that was open then can be trusted, so the file is opened anew. */
+  function trouble(error: unknown): void {
+    const failure = failureOf(error, true);
+    post({ t: "broken", failure });
+    refuseAll(failure);
+    try {
+      session?.close();
+    } catch {
+      // Its descriptors go with it.
+    }
+    session = undefined;
+    setTimeout(reopen, reopenMs);
+  }
+
+  function reopen(): void {
+    if (ended || session !== undefined) return;
+    try {
+      session = openSession(settings, ordered, settings.member);
+      for (const sub of subs.values()) if (sub.kind === "reader") sub.delayed = [];
+      post({ t: "mended" });
+      dirtyAll();
+    } catch (error) {
+      const failure: Failure = failureOf(error, false);
+      if (failure.code === "CORRUPT" || failure.code === "FILE_VERSION" || failure.code === "CONFIG") post({ t: "broken", failure });
+      setTimeout(reopen, reopenMs);
+    }
+  }
+
+  function refuseAll(failure: Failure): void {
+    for (const batch of publishes) post({ t: "failed", id: batch.id, failure: { ...failure, certainty: "definite" } });
+    for (const settle of settles) post({ t: "failed", id: settle.id, failure });
+    for (const call of calls) {
+      if (call.name === "close") {
+        post({ t: "answer", id: call.id, value: null });
+        stop();
+      } else post({ t: "failed", id: call.id, failure });
+    }
+    publishes = [];
+    settles = [];
+    calls = [];
+  }
+
+  function finish(on: Session, call: CallMessage): void {
+    while (publishes.length > 0 || settles.length > 0) {
+      writeAll(on, { batches: takePublishes(), settles, calls: [], fetch: false });
+      settles = [];
+    }
+    answer(call, () => {
+      leave(on);
+      return null;
+    });
+    stop();
+  }
+
+  function stop(): void {
+    ended = true;
+    clearTimeout(pollTimer);
+    upkeep.stop();
+    try {
+      session?.close();
+    } catch {
+      // Nothing was left to write.
+    }
+    end();
+  }
+
+  return { receive };
+}
