@@ -26,6 +26,14 @@ export type { Certainty, ErrorCode, ErrorOptions } from "./errors.ts";
 export { createIds } from "./id.ts";
 export { safeText, silentLogger } from "./log.ts";
 export type { Logger } from "./log.ts";
+export { memoryBroker } from "./memory/broker.ts";
+export type { MemoryBroker } from "./memory/broker.ts";
+export type { MemoryTransport } from "./memory/link.ts";
+export { memory } from "./memory/memory.ts";
+export type {
+  MemoryLogOptions, MemoryOptions, MemoryPublishNative, MemoryPushOptions, MemoryQueueOptions, MemorySubscribeNative, Overflow,
+} from "./memory/options.ts";
+export type { CommitFault } from "./memory/shape.ts";
 export type { BusCounters, GroupCounters, MetricsSnapshot, TopicCounters } from "./metrics.ts";
 export { checkGroup, checkPattern, checkTopic, compilePattern, hasWildcard } from "./pattern.ts";
 export { exponential, fixed, linear } from "./retry.ts";

@@ -1,0 +1,13 @@
+import { memoryBroker, type MemoryBroker } from "./broker.ts";
+import type { MemoryTransport } from "./link.ts";
+import type { MemoryOptions } from "./options.ts";
+
+/**
+ * A transport within this process: for tests, for development, and for parts of one process that should not know each other.
+ * The reference for whoever writes an adapter: `queue.ts`, `log.ts` and `push.ts` are the three shapes that there are.
+ * With `broker` it is one of several on the same one; otherwise it has its own.
+ * @throws `CONFIG`
+ */
+export function memory(options: MemoryOptions | { readonly broker: MemoryBroker } = {}): MemoryTransport {
+  return ("broker" in options ? options.broker : memoryBroker(options)).open();
+}

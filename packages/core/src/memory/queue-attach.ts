@@ -1,0 +1,146 @@
+import { WaybillError } from "../errors.ts";
+import type { Delivery, Settlement, SettleOutcome, SubscribeRequest, Transaction } from "../transport.ts";
+import type { Inboxes } from "./inbox.ts";
+import { doneAll } from "./outcomes.ts";
+import type { Entry, Member } from "./queue-entry.ts";
+import type { GroupQueue } from "./queue-group.ts";
+import type { Topic } from "./queue-topics.ts";
+import type { Transactions } from "./queue-transaction.ts";
+import type { QueueBroker } from "./queue.ts";
+import type { Attachment, Port } from "./shape.ts";
+
+function createMember(request: SubscribeRequest, port: Port, settles: boolean): Member {
+  return {
+    port, settles, leaseMs: request.leaseMs, inFlight: 0, inFlightBytes: 0,
+    gap: (count, reason) => void request.onEvent({ kind: "gap", count, reason }),
+  };
+}
+
+/** A member of a group: in one queue, or with a pattern in that of every topic that matches. */
+export function attachGroup(broker: QueueBroker, transactions: Transactions, request: SubscribeRequest, port: Port, group: string): Attachment {
+  const { topics } = broker;
+  const member = createMember(request, port, true);
+  const keyed = request.order === "key";
+  const queues: GroupQueue[] = [];
+  let first = 0;
+  let unwatch: (() => void) | undefined;
+
+  function join(topic: Topic): void {
+    const queue = topics.ensureGroup(topic.name, group);
+    if (!queue.join(member, keyed)) {
+      throw new WaybillError("CONFIG", `group "${group}" of topic "${topic.name}": its members must all ask for the same order`);
+    }
+    queues.push(queue);
+    queue.handOut();
+  }
+
+  function enter(): void {
+    try {
+      if (request.topic !== undefined) return join(topics.ensure(request.topic));
+      const pattern = request.pattern as string;
+      topics.bind(pattern, group);
+      unwatch = topics.watch(pattern, join);
+    } catch (error) {
+      leave(false);
+      throw error;
+    }
+  }
+
+  function leave(counted: boolean): void {
+    unwatch?.();
+    unwatch = undefined;
+    for (const queue of queues.splice(0)) queue.leave(member, counted);
+  }
+
+  function take(): Delivery[] {
+    const only = queues[0];
+    if (queues.length === 1 && only !== undefined) return only.take(member);
+    const all: Delivery[] = [];
+    first += 1;
+    for (let step = 0; step < queues.length; step += 1) {
+      const taken = queues[(first + step) % queues.length]?.take(member);
+      if (taken !== undefined) for (const delivery of taken) all.push(delivery);
+    }
+    return all;
+  }
+
+  /** What is this member's by the very delivery that is settled. */
+  function heldBy({ handle, generation }: Delivery): Entry | undefined {
+    const entry = handle as Entry | undefined;
+    return entry?.lease?.member === member && entry.generation === generation ? entry : undefined;
+  }
+
+  function settle(settlements: readonly Settlement[], tx: Transaction | undefined): readonly SettleOutcome[] {
+    const noted = tx === undefined ? undefined : transactions.noted(tx);
+    let outcomes: SettleOutcome[] | undefined;
+    const extended = new Map<GroupQueue, Entry[]>();
+    for (let index = 0; index < settlements.length; index += 1) {
+      const settlement = settlements[index] as Settlement;
+      const entry = heldBy(settlement.delivery);
+      if (entry === undefined || (tx !== undefined && noted === undefined)) (outcomes ??= [...doneAll(settlements.length)])[index] = "lost";
+      else if (noted !== undefined) noted.settlements.push({ entry, generation: entry.generation, settlement });
+      else if (settlement.kind === "extend") note(entry, settlement.note);
+      else broker.settle(entry, settlement);
+    }
+    for (const [queue, entries] of extended) queue.extend(entries);
+    broker.handOut();
+    // Room of its own may let in what another of its queues has.
+    port.wake();
+    return outcomes ?? doneAll(settlements.length);
+
+    function note(entry: Entry, text: string | undefined): void {
+      if (text !== undefined) entry.note = text;
+      const entries = extended.get(entry.home);
+      if (entries === undefined) extended.set(entry.home, [entry]);
+      else entries.push(entry);
+    }
+  }
+
+  enter();
+  return {
+    address: undefined,
+    take,
+    settle,
+    drop(tell) {
+      leave(true);
+      if (tell) void request.onEvent({ kind: "lost", part: "", generation: topics.nextGeneration() });
+    },
+    resume: enter,
+    leave: () => leave(false),
+  };
+}
+
+/** Reads what is published from now on, and takes nothing from anybody. With `inboxes` it is the owner of an address. */
+export function attachReader({ topics }: QueueBroker, request: SubscribeRequest, port: Port, inboxes: Inboxes<GroupQueue> | undefined): Attachment {
+  const member = createMember(request, port, false);
+  const address = inboxes?.open();
+  const queue = inboxes === undefined ? topics.privateQueue(port.id) : (inboxes.find(address as string) as GroupQueue);
+  queue.join(member, false);
+  const read = new Set<Topic>();
+  const join = (topic: Topic): void => {
+    read.add(topic);
+    topic.readers.push(queue);
+  };
+  let unwatch: (() => void) | undefined;
+  if (request.topic !== undefined) join(topics.ensure(request.topic));
+  else if (request.pattern !== undefined) unwatch = topics.watch(request.pattern, join);
+
+  return {
+    address,
+    take: () => queue.take(member),
+    settle: (settlements) => settlements.map(() => "lost"),
+    // Its queue outlives the connection: nothing is published while the broker is away.
+    drop: () => undefined,
+    resume: () => port.wake(),
+    leave() {
+      unwatch?.();
+      if (address !== undefined) inboxes?.close(address);
+      queue.leave(member, false);
+      for (const topic of read) {
+        topic.readers.splice(topic.readers.indexOf(queue), 1);
+        topics.prune(topic);
+      }
+      read.clear();
+    },
+  };
+}
