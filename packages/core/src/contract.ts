@@ -131,14 +131,30 @@ function contract(kind: "event" | "command", topic: string, options: ContractOpt
 /** Validates `value`; throws `VALIDATION` naming paths and what is wrong with them (the schema's own words, never the value). */
 export function validate<Output>(schema: StandardSchema<unknown, Output>, value: unknown, where: string): Output | Promise<Output> {
   const result = schema["~standard"].validate(value);
-  return result instanceof Promise ? result.then((settled) => accepted(settled, where)) : accepted(result, where);
+  return result instanceof Promise ? result.then((settled) => accepted(settled, value, where)) : accepted(result, value, where);
 }
 
-function accepted<Output>(result: StandardResult<Output>, where: string): Output {
+function accepted<Output>(result: StandardResult<Output>, value: unknown, where: string): Output {
   if (result.issues === undefined) return result.value;
-  const shown = result.issues.slice(0, 10).map((issue) => `${pathOf(issue)}: ${issue.message}`);
+  const shown = result.issues.slice(0, 10).map((issue) => `${pathOf(issue)}: ${reasonOf(issue, value)}`);
   if (result.issues.length > shown.length) shown.push(`and ${result.issues.length - shown.length} more`);
   throw new WaybillError("VALIDATION", `${where}: ${shown.join("; ")}`);
+}
+
+/** Some schema libraries quote what they found; a body has no place in an error. */
+function reasonOf(issue: StandardIssue, body: unknown): string {
+  let found = body;
+  for (const step of issue.path ?? []) {
+    const key = typeof step === "object" ? step.key : step;
+    found = typeof found === "object" && found !== null ? (found as Record<PropertyKey, unknown>)[key] : undefined;
+  }
+  return quotes(issue.message, found) ? "does not fit" : issue.message.slice(0, 200);
+}
+
+function quotes(message: string, found: unknown): boolean {
+  if (found === undefined || found === null || typeof found === "boolean" || found === "") return false;
+  if (typeof found !== "object") return message.includes(String(found));
+  return Object.values(found).some((part) => quotes(message, part));
 }
 
 function pathOf(issue: StandardIssue): string {

@@ -236,7 +236,7 @@ export function createPublisher(options: PublisherOptions): Publisher {
   function failed(lane: Lane, entry: Entry, error = new WaybillError("TRANSPORT", `${transport.name}: no outcome for the message`)): boolean {
     entry.maybeSent ||= error.certainty === "indefinite";
     entry.lastError = error;
-    if (!error.retryable || drained || clock.monotonic() >= entry.expiresAt) {
+    if (!worthAgain(error) || drained || clock.monotonic() >= entry.expiresAt) {
       settle(entry, entry.maybeSent && error.certainty === "definite" ? unsure(entry, error) : error);
       return false;
     }
@@ -373,6 +373,11 @@ export function createPublisher(options: PublisherOptions): Publisher {
 }
 
 const messageOf = (entry: Entry): Message => entry.message;
+
+/** That nobody replies is for the caller to wait out, not for the lane. */
+function worthAgain({ code, retryable }: WaybillError): boolean {
+  return retryable && code !== "NO_RESPONDERS";
+}
 
 function aborted(certainty: "definite" | "indefinite"): WaybillError {
   return new WaybillError("ABORTED", "the caller's signal fired", { certainty });
