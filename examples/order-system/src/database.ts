@@ -1,6 +1,6 @@
-import { DatabaseSync, type SQLInputValue } from "node:sqlite";
-import type { Store } from "@waybill/core";
-import { embeddedStore, type EmbeddedTx } from "@waybill/embedded";
+import { DatabaseSync } from "node:sqlite";
+import type { Store, Transport } from "@waybill/core";
+import { embeddedStore, type EmbeddedTransport, type EmbeddedTx, type SqlValue } from "@waybill/embedded";
 import { catalogue } from "./catalogue.ts";
 import type { OrderSource } from "./ipc.ts";
 import { schema } from "./schema.ts";
@@ -8,9 +8,9 @@ import { schema } from "./schema.ts";
 /** What the services write through, inside a transaction. */
 export interface Sql {
   /** Answers how many rows it changed. */
-  run(sql: string, ...values: SQLInputValue[]): Promise<number>;
+  run(sql: string, ...values: SqlValue[]): Promise<number>;
   /** The first row. */
-  get(sql: string, ...values: SQLInputValue[]): Promise<Readonly<Record<string, unknown>> | undefined>;
+  get(sql: string, ...values: SqlValue[]): Promise<Readonly<Record<string, unknown>> | undefined>;
 }
 
 /** The services' data with the inbox and the outbox beside it. */
@@ -23,9 +23,18 @@ export interface Database {
   close(): Promise<void>;
 }
 
-/** Where the path is the transport's own file the store joins the transport: one commit holds the acknowledgement too. */
-export function openDatabase(path: string): Database {
-  const store = embeddedStore({ path });
+/** A transport that is a database itself: its store joins it, and one commit holds the acknowledgement too. */
+export function hasStore(transport: Transport): transport is EmbeddedTransport {
+  return "store" in transport;
+}
+
+/** The database file of that path; undefined: the transport's own. */
+export function openDatabase(file: string | undefined, transport: Transport): Database {
+  if (file === undefined && !hasStore(transport))
+    throw new Error("--store: this transport keeps no data, give the path of a database file");
+  const own = file === undefined && hasStore(transport) ? transport : undefined;
+  const path = own?.client.path ?? file ?? "";
+  const store = own?.store ?? embeddedStore({ path });
   let reader: DatabaseSync | undefined;
   return {
     store,
@@ -41,7 +50,10 @@ export function openDatabase(path: string): Database {
 }
 
 export function sqlOf(tx: EmbeddedTx): Sql {
-  return tx;
+  return {
+    run: async (sql, ...values) => (await tx.run(sql, values)).changes,
+    get: async (sql, ...values) => (await tx.query(sql, values))[0],
+  };
 }
 
 export interface Prepared {

@@ -7,8 +7,8 @@ export interface Settings {
   readonly seed: number;
   /** Where messages go, as a URL. */
   readonly transport: string;
-  /** Where data, inbox and outbox live: a database file. */
-  readonly store: string;
+  /** Where data, inbox and outbox live: a database file; undefined: the transport's own. */
+  readonly store: string | undefined;
   /** Of the shop's HTTP; 0 is any. */
   readonly port: number;
   readonly sabotage: Sabotage | undefined;

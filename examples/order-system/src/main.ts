@@ -33,7 +33,7 @@ async function main(argv: readonly string[]): Promise<number> {
   const result = await run({
     arguments: args,
     server,
-    store: args.store === undefined ? (server.file ?? join(directory, "services.db")) : resolve(args.store),
+    directory,
     orders: ordersOf(args, report.live),
     ratePerSecond: args.rate ?? (args.orders === undefined && !args.chaos ? defaultRate : undefined),
     report,

@@ -1,11 +1,12 @@
 import { createReadStream } from "node:fs";
+import { join, resolve } from "node:path";
 import { createBus, type Bus } from "@waybill/core";
 import { openTransport } from "@waybill/transports";
 import type { Arguments } from "./args.ts";
 import { audit, type AuditReport } from "./audit.ts";
 import { createChaos, pace, type Chaos } from "./chaos.ts";
 import { serviceNames } from "./contracts.ts";
-import { openDatabase, prepareDatabase, type Database, type Prepared } from "./database.ts";
+import { hasStore, openDatabase, prepareDatabase, type Database, type Prepared } from "./database.ts";
 import { untilFinished, type Ending } from "./finish.ts";
 import { generate } from "./generator.ts";
 import { readOrders } from "./input.ts";
@@ -22,8 +23,8 @@ import { watchTransport } from "./watch.ts";
 export interface RunOptions {
   readonly arguments: Arguments;
   readonly server: Server;
-  /** The database file of data, inbox and outbox. */
-  readonly store: string;
+  /** Files of the run go there. */
+  readonly directory: string;
   /** How many orders are generated; undefined: until the signal. */
   readonly orders: number | undefined;
   readonly ratePerSecond: number | undefined;
@@ -53,13 +54,16 @@ const readAhead = 2000;
 
 /** The whole run: services up, orders in, everything finished, services down, audit. Rejects when it cannot start. */
 export async function run(options: RunOptions): Promise<RunResult> {
+  const args = options.arguments;
   const transport = await openTransport(options.server.url);
-  const database = openDatabase(options.store);
+  const store =
+    args.store === undefined ? (hasStore(transport) ? undefined : join(options.directory, "services.db")) : resolve(args.store);
+  const database = openDatabase(store, transport);
   const bus = createBus({ name: "observer", transport });
   try {
     await bus.start({ signal: AbortSignal.timeout(startMs) });
-    const prepared = await prepareDatabase(database, options.arguments.seed);
-    return await withServices(options, bus, database, prepared);
+    const prepared = await prepareDatabase(database, args.seed);
+    return await withServices(options, bus, { database, store }, prepared);
   } finally {
     await bus.close({ drain: 2000 });
     await database.close();
@@ -67,7 +71,13 @@ export async function run(options: RunOptions): Promise<RunResult> {
   }
 }
 
-async function withServices(options: RunOptions, bus: Bus, database: Database, prepared: Prepared): Promise<RunResult> {
+interface Data {
+  readonly database: Database;
+  /** For the services; undefined: the transport's own. */
+  readonly store: string | undefined;
+}
+
+async function withServices(options: RunOptions, bus: Bus, { database, store }: Data, prepared: Prepared): Promise<RunResult> {
   const { arguments: args, report, signal } = options;
   const { seed } = prepared;
   const progress = readProgress(database.reader);
@@ -92,7 +102,7 @@ async function withServices(options: RunOptions, bus: Bus, database: Database, p
       service,
       seed,
       transport: options.server.url,
-      store: options.store,
+      store,
       port,
       sabotage: args.sabotage,
     }),

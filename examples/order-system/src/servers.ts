@@ -1,13 +1,10 @@
 import { join } from "node:path";
 import { pathToFileURL } from "node:url";
-import { fileOf } from "@waybill/transports";
 
 /** Where messages go, and how to let go of it. */
 export interface Server {
   /** For `openTransport`. */
   readonly url: string;
-  /** The file that the transport itself is, if it is one: the services' data may live in it too. */
-  readonly file: string | undefined;
   stop(): Promise<void>;
 }
 
@@ -30,5 +27,5 @@ export async function startServer(transport: string, directory: string): Promise
 }
 
 function running(url: string): Server {
-  return { url, file: fileOf(url), stop: () => Promise.resolve() };
+  return { url, stop: () => Promise.resolve() };
 }

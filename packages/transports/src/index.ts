@@ -1,2 +1,1 @@
 export { openTransport, schemes } from "./open.ts";
-export { fileOf } from "./file.ts";

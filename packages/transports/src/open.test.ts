@@ -4,7 +4,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { isWaybillError } from "@waybill/core";
-import { fileOf, openTransport, schemes } from "./index.ts";
+import { filePath, parseAddress } from "./address.ts";
+import { openTransport, schemes } from "./index.ts";
 
 async function refusal(url: string): Promise<string> {
   const error: unknown = await openTransport(url).then(
@@ -61,9 +62,8 @@ test("a refusal never repeats the URL", async () => {
   }
 });
 
-test("the file behind a URL", () => {
-  assert.equal(fileOf("embedded:orders.db"), "orders.db");
-  assert.equal(fileOf("EMBEDDED:///var/lib/a%20b.db?x=1"), "/var/lib/a b.db");
-  assert.equal(fileOf("embedded:///C:/data/x.db"), "C:/data/x.db");
-  assert.equal(fileOf("memory:"), undefined);
+test("a path is read from both forms of a file's URL", () => {
+  assert.equal(filePath(parseAddress("embedded:orders.db")), "orders.db");
+  assert.equal(filePath(parseAddress("EMBEDDED:///var/lib/a%20b.db?x=1")), "/var/lib/a b.db");
+  assert.equal(filePath(parseAddress("embedded:///C:/data/x.db")), "C:/data/x.db");
 });

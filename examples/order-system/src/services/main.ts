@@ -34,7 +34,7 @@ process.on("message", (message: ToService) => {
 
 async function start(settings: Settings): Promise<void> {
   const transport = await openTransport(settings.transport);
-  const database = openDatabase(settings.store);
+  const database = openDatabase(settings.store, transport);
   const bus = createBus({ name: settings.service, transport, outbox: [database.store] });
   const moments = createMoments(report);
   const context: ServiceContext = { bus, database, settings, moments, report };
