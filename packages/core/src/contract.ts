@@ -151,10 +151,10 @@ function reasonOf(issue: StandardIssue, body: unknown): string {
   return quotes(issue.message, found) ? "does not fit" : issue.message.slice(0, 200);
 }
 
-function quotes(message: string, found: unknown): boolean {
+function quotes(message: string, found: unknown, depth = 3): boolean {
   if (found === undefined || found === null || typeof found === "boolean" || found === "") return false;
   if (typeof found !== "object") return message.includes(String(found));
-  return Object.values(found).some((part) => quotes(message, part));
+  return depth > 0 && Object.values(found).some((part) => quotes(message, part, depth - 1));
 }
 
 function pathOf(issue: StandardIssue): string {

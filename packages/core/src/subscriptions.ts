@@ -70,6 +70,7 @@ interface Entry {
   readonly plan: Plan;
   readonly consumer: Consumer;
   readonly handle: SubscriptionHandle;
+  begun: boolean;
   readonly start: (signal: AbortSignal) => Promise<void>;
 }
 
@@ -134,8 +135,9 @@ export function createSubscriptions(options: SubscriptionsOptions): Subscription
       [Symbol.asyncDispose]: () => handle.stop(),
     };
     const entry: Entry = {
-      plan, consumer, handle,
+      plan, consumer, handle, begun: false,
       async start(signal) {
+        entry.begun = true;
         try {
           if (signal.aborted) throw signal.reason;
           await consumer.start(signal);
@@ -211,6 +213,10 @@ export function createSubscriptions(options: SubscriptionsOptions): Subscription
     if (missing.length > 0) throw new WaybillError("TOPOLOGY", `missing: ${missing.join(", ")}`);
   }
 
+  function notBegun(): Entry[] {
+    return [...entries].filter(({ begun }) => !begun);
+  }
+
   return {
     add,
     check() {
@@ -219,7 +225,8 @@ export function createSubscriptions(options: SubscriptionsOptions): Subscription
     topology: (mode) => applyTopology([...entries].map(({ plan }) => plan), mode),
     async start(signal) {
       const until = signal ?? new AbortController().signal;
-      await Promise.all([...entries].map((entry) => entry.start(until)));
+      // Those that are added while these start are started too.
+      for (let waiting = notBegun(); waiting.length > 0; waiting = notBegun()) await Promise.all(waiting.map((entry) => entry.start(until)));
     },
     async stop(drainMs) {
       await Promise.all([...entries].map(({ consumer }) => consumer.stop(drainMs)));
