@@ -1,4 +1,4 @@
-import type { Capabilities, Transport } from "@waybill/core";
+import type { Capabilities, StoreTransaction, Subscription, Transport } from "@waybill/core";
 
 const inside = new WeakMap<Transport, Transport>();
 
@@ -43,4 +43,21 @@ function faces(inner: Transport): Partial<Transport> {
 
 function begun<T>(call: Promise<T> | undefined): Promise<T> {
   return call ?? Promise.reject(new Error("the member went away"));
+}
+
+/** The members of a subscription, bound to it: to be spread under those that are replaced. */
+export function wrapped(subscription: Subscription): Subscription {
+  return {
+    address: subscription.address,
+    deliveries: () => subscription.deliveries(),
+    settle: (settlements, options) => subscription.settle(settlements, options),
+    credit: (credit) => subscription.credit(credit),
+    [Symbol.asyncDispose]: () => subscription[Symbol.asyncDispose](),
+  };
+}
+
+/** The same transaction, which its adapter must recognise, with another commit. */
+export function onCommit(transaction: StoreTransaction, commit: (inner: () => Promise<void>) => Promise<void>): StoreTransaction {
+  const inner = transaction.commit.bind(transaction);
+  return Object.defineProperty(transaction, "commit", { value: () => commit(inner) });
 }

@@ -5,9 +5,9 @@ import type { Rig } from "./rig.ts";
 
 /**
  * What a case stands on. A capability or `keeps` (durability D1 or more) that the transport does not offer is proved refused
- * instead. `store`, `processes` and `fault:…` are means of the target: without them the case is reported as untested.
+ * instead. `store`, `crash` (by processes or `fault:crash`) and `fault:…` are means of the target: without them the case is reported as untested.
  */
-export type Need = CapabilityName | "keeps" | "store" | "processes" | `fault:${keyof Faults}`;
+export type Need = CapabilityName | "keeps" | "store" | "crash" | `fault:${keyof Faults}`;
 
 export interface Case {
   /** Begins with its property where RELIABILITY has one: `P01 …`. */

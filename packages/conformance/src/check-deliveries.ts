@@ -135,7 +135,10 @@ function close(state: State, open: OpenDelivery, process: string): void {
   state.deliveries.delete(`${process} ${open.op}`);
 }
 
+/** Whether it may be acknowledged without having been handled by this delivery. */
 function givenUp(state: State, group: Group, msg: string): boolean {
+  // An earlier delivery was handled, or it was too old to be: this one is a repeat that is put away.
+  if (group.held.get(msg)?.handled === true || state.sends.get(sentKey(msg, group.dest))?.expires === true) return true;
   const letters = state.deadLetters.get(msg);
   if (letters !== undefined && (letters.has("") || letters.has(group.group ?? ""))) return true;
   // A copy for this group alone carries the message on: the original has been replaced, not lost.

@@ -4,7 +4,7 @@
  */
 import { published } from "@waybill/core";
 import type { Capabilities, CapabilityName, Delivery, Message, Settlement, SubscribeRequest, Subscription, Transaction, Transport } from "@waybill/core";
-import { around, withCapabilities } from "./around.ts";
+import { around, withCapabilities, wrapped } from "./around.ts";
 import { deliveryFields, messageFields, settlementFields, subscribeFields } from "./fields.ts";
 import type { Covered, SettlementField } from "./fields.ts";
 
@@ -80,14 +80,7 @@ const onSubscription = (change: (subscription: Subscription) => Partial<Subscrip
   around(transport, {
     async subscribe(request) {
       const subscription = await transport.subscribe(request);
-      return {
-        address: subscription.address,
-        deliveries: () => subscription.deliveries(),
-        settle: (settlements, options) => subscription.settle(settlements, options),
-        credit: (credit) => subscription.credit(credit),
-        [Symbol.asyncDispose]: () => subscription[Symbol.asyncDispose](),
-        ...change(subscription),
-      };
+      return { ...wrapped(subscription), ...change(subscription) };
     },
   });
 

@@ -1,5 +1,5 @@
 import { hash } from "node:crypto";
-import { deadLetterGroup } from "@waybill/core";
+import { causeHeaders, deadLetterGroup } from "@waybill/core";
 import type { Delivery, HandleMiddleware, Message, Settlement, SettleOutcome, SubscribeRequest, Subscription, Transport } from "@waybill/core";
 import { around } from "./around.ts";
 import { historyVersion } from "./history.ts";
@@ -80,7 +80,8 @@ export function record(transport: Transport, recorder: Recorder, options: Record
       for (const [index, message] of messages.entries()) {
         const outcome = outcomes[index];
         const sent = sendOf(message, ops[index] ?? "");
-        if (outcome?.ok === true) recorder.add({ ...sent, type: "ok" });
+        // In a transaction it has happened only when that is committed, which this wrapper does not see.
+        if (outcome?.ok === true) recorder.add({ ...sent, type: publishing.tx === undefined ? "ok" : "info" });
         else {
           const err = { code: outcome?.error.code ?? "TRANSPORT", certainty: outcome?.error.certainty ?? "indefinite" };
           recorder.add({ ...sent, type: err.certainty === "definite" ? "fail" : "info", err });
@@ -129,7 +130,8 @@ function recordSubscription(subscription: Subscription, request: SubscribeReques
       for (const { kind, delivery } of settlements) if (kind === "ack") recorder.add({ ...eventOf(delivery), type: "ack-invoke" });
       const outcomes = await subscription.settle(settlements, settling);
       for (const [index, settlement] of settlements.entries()) {
-        const type = settledAs(settlement, outcomes[index] ?? "unknown");
+        const outcome = outcomes[index] ?? "unknown";
+        const type = settledAs(settlement, settling?.tx !== undefined && outcome === "done" ? "unknown" : outcome);
         if (type === undefined) continue;
         recorder.add({
           ...eventOf(settlement.delivery),
@@ -177,6 +179,7 @@ function sendOf(message: Message, op: string) {
     dest: message.topic,
     ...(message.key === undefined ? {} : { key: message.key }),
     ...(message.group === undefined ? {} : { group: message.group }),
+    ...(message.group === deadLetterGroup ? { from: message.headers[causeHeaders.group] ?? "" } : {}),
   };
 }
 

@@ -104,7 +104,7 @@ async function outcomeOf(tested: Case, rig: Rig, result: (outcome: CaseResult["o
 
 function has(rig: Rig, need: Need): boolean {
   if (need === "store") return rig.target.store !== undefined;
-  if (need === "processes") return rig.target.processes && rig.module !== undefined;
+  if (need === "crash") return rig.target.processes ? rig.module !== undefined : rig.broker.faults.crash !== undefined;
   if (need.startsWith("fault:")) return need.slice("fault:".length) in rig.broker.faults;
   return true;
 }

@@ -24,6 +24,8 @@ export interface Taker {
   /** Whether the iteration has ended, and what it threw. */
   readonly ended: () => boolean;
   readonly failure: () => unknown;
+  /** How many `take` has given. */
+  readonly taken: () => number;
   /** The next `count` that no earlier call has given. */
   take(count: number, waitMs?: number): Promise<readonly Delivery[]>;
   one(waitMs?: number): Promise<Delivery>;
@@ -54,6 +56,8 @@ export function asking(rig: Rig, fields: Asked): SubscribeRequest {
 export interface TakerOptions {
   /** Acknowledges each batch as it comes. */
   readonly ack?: boolean;
+  /** Told of each delivery, as it comes. */
+  readonly onDelivery?: (delivery: Delivery) => void;
 }
 
 export async function subscribe(rig: Rig, transport: Transport, fields: Asked, options: TakerOptions = {}): Promise<Taker> {
@@ -82,6 +86,7 @@ export async function subscribe(rig: Rig, transport: Transport, fields: Asked, o
       for (const delivery of batch) {
         got.push(delivery);
         at.push(now);
+        options.onDelivery?.(delivery);
       }
       if (options.ack !== true) continue;
       const outcomes = await subscription.settle(batch.map((delivery) => ({ kind: "ack", delivery })));
@@ -100,6 +105,7 @@ export async function subscribe(rig: Rig, transport: Transport, fields: Asked, o
     got,
     at,
     acked,
+    taken: () => taken,
     ended: () => ended,
     failure: () => failure,
     async take(count, waitMs = rig.waitMs) {

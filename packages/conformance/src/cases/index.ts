@@ -1,4 +1,8 @@
 import type { Case } from "../case.ts";
+import { busConsumeCases } from "./bus-consume.ts";
+import { busPublishCases } from "./bus-publish.ts";
+import { crashCases } from "./crash.ts";
+import { effectCases } from "./effect.ts";
 import { faceCases } from "./faces.ts";
 import { flowCases } from "./flow.ts";
 import { groupCases } from "./group.ts";
@@ -20,4 +24,8 @@ export const cases: readonly Case[] = [
   ...timingCases,
   ...flowCases,
   ...faceCases,
+  ...busPublishCases,
+  ...busConsumeCases,
+  ...crashCases,
+  ...effectCases,
 ];

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { Position } from "@waybill/core";
+import type { Delivery, Position } from "@waybill/core";
 import type { Case } from "../case.ts";
 import { message, publishAll, read } from "../rig.ts";
 import { ids, subscribe } from "../taker.ts";
@@ -44,40 +44,35 @@ export const orderCases: readonly Case[] = [
     async prove(rig) {
       const topic = rig.unique("serial");
       const member = rig.unique("g");
-      const takers: Taker[] = [];
-      for (let index = 0; index < 3; index += 1) {
-        const credit = { messages: 2, bytes: 1 << 20 };
-        takers.push(await subscribe(rig, await rig.transport(), { topic, group: member, order: "key", credit }));
-      }
       const keys = 5;
       const each = 20;
-      const publisher = await rig.transport();
-      await publishAll(rig, publisher, Array.from({ length: keys * each }, (_, at) => message(rig, topic, { key: `k${at % keys}`, body: Math.floor(at / keys) })));
+      const takers: Taker[] = [];
       const holder = new Map<string, { owner: number; open: number }>();
       const next = new Map<string, number>();
-      const seen = takers.map(() => 0);
+      const wrong: string[] = [];
       let done = 0;
-      await rig.until(`${keys * each} messages in order`, async () => {
-        for (const [owner, taker] of takers.entries()) {
-          while ((seen[owner] ?? 0) < taker.got.length) {
-            const delivery = taker.got[seen[owner] ?? 0];
-            assert(delivery !== undefined);
-            seen[owner] = (seen[owner] ?? 0) + 1;
-            const key = delivery.message.key ?? "";
-            const held = holder.get(key);
-            assert(held === undefined || held.open === 0 || held.owner === owner, `key ${key} is in two hands`);
-            assert.equal(read(delivery.message), next.get(key) ?? 0, `key ${key} out of order`);
-            next.set(key, (next.get(key) ?? 0) + 1);
-            holder.set(key, { owner, open: (held?.open ?? 0) + 1 });
-            // The acknowledgement is a little late, so that the next one has the time to be handed out too early.
-            setTimeout(() => {
-              holder.set(key, { owner, open: (holder.get(key)?.open ?? 1) - 1 });
-              void taker.ack(delivery).then(() => (done += 1));
-            }, rig.random() * 3);
-          }
-        }
-        return done === keys * each;
-      });
+      const see = (owner: number, delivery: Delivery): void => {
+        const key = delivery.message.key ?? "";
+        const held = holder.get(key);
+        if (held !== undefined && held.open > 0 && held.owner !== owner) wrong.push(`key ${key} is in two hands`);
+        if (read(delivery.message) !== (next.get(key) ?? 0)) wrong.push(`key ${key} out of order`);
+        next.set(key, (next.get(key) ?? 0) + 1);
+        holder.set(key, { owner, open: (held?.open ?? 0) + 1 });
+        // The acknowledgement is a little late, so that the next one has the time to be handed out too early.
+        setTimeout(() => {
+          holder.set(key, { owner, open: (holder.get(key)?.open ?? 1) - 1 });
+          void takers[owner]?.ack(delivery).then(() => (done += 1));
+        }, rig.random() * 3);
+      };
+      for (let owner = 0; owner < 3; owner += 1) {
+        const credit = { messages: 2, bytes: 1 << 20 };
+        const onDelivery = (delivery: Delivery): void => see(owner, delivery);
+        takers.push(await subscribe(rig, await rig.transport(), { topic, group: member, order: "key", credit }, { onDelivery }));
+      }
+      const publisher = await rig.transport();
+      await publishAll(rig, publisher, Array.from({ length: keys * each }, (_, at) => message(rig, topic, { key: `k${at % keys}`, body: Math.floor(at / keys) })));
+      await rig.until(`${keys * each} messages`, () => done === keys * each);
+      assert.deepEqual(wrong, []);
       rig.saw(keys * each);
     },
   },

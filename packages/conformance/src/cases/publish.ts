@@ -218,6 +218,45 @@ export const publishCases: readonly Case[] = [
     },
   },
   {
+    name: "P05 an ok outcome is the transport's own word",
+    covers: ["capability.confirm"],
+    needs: ["confirm", "fault:block"],
+    async prove(rig) {
+      const broker = await rig.freshBroker();
+      const transport = await rig.transport(broker);
+      const topic = rig.unique("confirmed");
+      await subscribe(rig, transport, { topic, group: group(rig) });
+      broker.faults.block?.();
+      let known = false;
+      const outcomes = transport.publish([message(rig, topic)], { signal: rig.signal }).finally(() => (known = true));
+      const begun = performance.now();
+      await rig.until("50 ms", () => performance.now() - begun > 50);
+      assert(!known, "ok before the broker took it");
+      broker.faults.unblock?.();
+      assert.equal((await rig.within("the confirm", outcomes))[0]?.ok, true);
+      rig.saw(1);
+    },
+  },
+  {
+    name: "P05 P06 what was written and not confirmed is indefinite",
+    needs: ["fault:holdConfirms", "fault:stop", "settle"],
+    async prove(rig) {
+      const broker = await rig.freshBroker();
+      const transport = await rig.transport(broker);
+      const topic = rig.unique("unsaid");
+      const taker = await subscribe(rig, transport, { topic, group: group(rig) });
+      broker.faults.holdConfirms?.();
+      const outcomes = transport.publish([message(rig, topic, { key: "k" })], { signal: rig.signal });
+      await rig.until("the message", () => taker.got.length === 1);
+      await broker.faults.stop?.();
+      const [outcome] = await rig.within("the outcome", outcomes);
+      assert(outcome?.ok === false && outcome.error.certainty === "indefinite", "it arrived, and nobody may say that it did not happen");
+      await broker.faults.start?.();
+      await rig.until("publishes go on", async () => (await publish(rig, transport, [message(rig, topic, { key: "k" })]))[0]?.ok === true);
+      rig.saw(1);
+    },
+  },
+  {
     name: "a tombstone arrives as one",
     covers: ["message.body", "capability.tombstone"],
     needs: ["tombstone"],
@@ -255,7 +294,7 @@ function unfit(rig: Rig, topic: string): Message {
   return message(rig, topic, { body: new Uint8Array(rig.capabilities.maxBodyBytes + 1) });
 }
 
-/** Nothing but one more message comes: what was to be absent would have come before it. */
+/** After what was taken nothing but one more message comes: what was to be absent would have come before it. */
 export async function lastOne(
   rig: Rig,
   transport: Parameters<typeof publishAll>[1],
@@ -263,11 +302,10 @@ export async function lastOne(
   taker: Awaited<ReturnType<typeof subscribe>>,
   key = "one",
 ): Promise<void> {
-  const before = taker.got.length;
   const last = message(rig, topic, { key });
   await publishAll(rig, transport, [last]);
   await rig.until("the last message", () => taker.got.some((delivery) => delivery.message.id === last.id));
-  assert.deepEqual(ids(taker.got.slice(before)), [last.id], "more arrived than was published");
+  assert.deepEqual(ids(await taker.take(taker.got.length - taker.taken())), [last.id], "more arrived than was published");
 }
 
 function bytes(size: number): Uint8Array {
