@@ -1,0 +1,16 @@
+import type { Broker, ConformanceTarget, Json, TargetStore } from "@waybill/conformance";
+import { conformanceBroker, fixturePath } from "./conformance.fixture.ts";
+import { conformanceStore } from "./conformance-store.fixture.ts";
+import { embedded } from "./transport.ts";
+import { commitFault } from "./conformance.fixture.ts";
+
+/** Room for the largest bodies of the suite, and soon full. */
+const maxFileBytes = 256 * 1024 * 1024;
+
+export const target: ConformanceTarget = {
+  name: "embedded",
+  processes: true,
+  start: (): Promise<Broker> => conformanceBroker(maxFileBytes),
+  open: (connection: Json) => embedded({ path: fixturePath(connection), maxFileBytes, faults: { commit: commitFault } }),
+  store: (connection: Json, { joined }: { readonly joined: boolean }): TargetStore => conformanceStore(fixturePath(connection), joined),
+};
