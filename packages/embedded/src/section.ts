@@ -236,11 +236,16 @@ export function openSection({ path, settings, place, committed }: SectionOptions
       seat.entered = { resolve, reject };
     });
     queue.push(seat);
-    running ??= run().finally(() => {
-      running = undefined;
-      if (queue.length > 0) running = run();
-    });
+    if (running === undefined) keepRunning();
     return entered;
+  }
+
+  function keepRunning(): void {
+    running = run().finally(() => {
+      running = undefined;
+      // Somebody came between its last look and its end.
+      if (queue.length > 0) keepRunning();
+    });
   }
 
   function take(signal: AbortSignal): Seat {
