@@ -4,7 +4,7 @@ import type { Inboxes } from "./inbox.ts";
 import { doneAll } from "./outcomes.ts";
 import type { Entry, Member } from "./queue-entry.ts";
 import type { GroupQueue } from "./queue-group.ts";
-import type { Topic } from "./queue-topics.ts";
+import type { QueueTopic } from "./queue-topic.ts";
 import type { Transactions } from "./queue-transaction.ts";
 import type { QueueBroker } from "./queue.ts";
 import type { Attachment, Port } from "./shape.ts";
@@ -18,19 +18,19 @@ function createMember(request: SubscribeRequest, port: Port, settles: boolean): 
 
 /** A member of a group: in one queue, or with a pattern in that of every topic that matches. */
 export function attachGroup(broker: QueueBroker, transactions: Transactions, request: SubscribeRequest, port: Port, group: string): Attachment {
-  const { topics } = broker;
+  const { topics, queues } = broker;
   const member = createMember(request, port, true);
   const keyed = request.order === "key";
-  const queues: GroupQueue[] = [];
+  const joined: GroupQueue[] = [];
   let first = 0;
   let unwatch: (() => void) | undefined;
 
-  function join(topic: Topic): void {
-    const queue = topics.ensureGroup(topic.name, group);
+  function join(topic: QueueTopic): void {
+    const queue = topic.ensureGroup(group);
     if (!queue.join(member, keyed)) {
       throw new WaybillError("CONFIG", `group "${group}" of topic "${topic.name}": its members must all ask for the same order`);
     }
-    queues.push(queue);
+    joined.push(queue);
     queue.handOut();
   }
 
@@ -49,16 +49,16 @@ export function attachGroup(broker: QueueBroker, transactions: Transactions, req
   function leave(counted: boolean): void {
     unwatch?.();
     unwatch = undefined;
-    for (const queue of queues.splice(0)) queue.leave(member, counted);
+    for (const queue of joined.splice(0)) queue.leave(member, counted);
   }
 
   function take(): Delivery[] {
-    const only = queues[0];
-    if (queues.length === 1 && only !== undefined) return only.take(member);
+    const only = joined[0];
+    if (joined.length === 1 && only !== undefined) return only.take(member);
     const all: Delivery[] = [];
     first += 1;
-    for (let step = 0; step < queues.length; step += 1) {
-      const taken = queues[(first + step) % queues.length]?.take(member);
+    for (let step = 0; step < joined.length; step += 1) {
+      const taken = joined[(first + step) % joined.length]?.take(member);
       if (taken !== undefined) for (const delivery of taken) all.push(delivery);
     }
     return all;
@@ -103,7 +103,7 @@ export function attachGroup(broker: QueueBroker, transactions: Transactions, req
     settle,
     drop(tell) {
       leave(true);
-      if (tell) void request.onEvent({ kind: "lost", part: "", generation: topics.nextGeneration() });
+      if (tell) void request.onEvent({ kind: "lost", part: "", generation: queues.nextGeneration() });
     },
     resume: enter,
     leave: () => leave(false),
@@ -111,13 +111,13 @@ export function attachGroup(broker: QueueBroker, transactions: Transactions, req
 }
 
 /** Reads what is published from now on, and takes nothing from anybody. With `inboxes` it is the owner of an address. */
-export function attachReader({ topics }: QueueBroker, request: SubscribeRequest, port: Port, inboxes: Inboxes<GroupQueue> | undefined): Attachment {
+export function attachReader({ topics, queues }: QueueBroker, request: SubscribeRequest, port: Port, inboxes: Inboxes<GroupQueue> | undefined): Attachment {
   const member = createMember(request, port, false);
   const address = inboxes?.open();
-  const queue = inboxes === undefined ? topics.privateQueue(port.id) : (inboxes.find(address as string) as GroupQueue);
+  const queue = inboxes === undefined ? queues.own(port.id) : (inboxes.find(address as string) as GroupQueue);
   queue.join(member, false);
-  const read = new Set<Topic>();
-  const join = (topic: Topic): void => {
+  const read = new Set<QueueTopic>();
+  const join = (topic: QueueTopic): void => {
     read.add(topic);
     topic.readers.push(queue);
   };
@@ -128,7 +128,8 @@ export function attachReader({ topics }: QueueBroker, request: SubscribeRequest,
   return {
     address,
     take: () => queue.take(member),
-    settle: (settlements) => settlements.map(() => "lost"),
+    // Nothing was taken from anybody: there is nothing to do, and it is done.
+    settle: (settlements) => doneAll(settlements.length),
     // Its queue outlives the connection: nothing is published while the broker is away.
     drop: () => undefined,
     resume: () => port.wake(),
@@ -138,7 +139,7 @@ export function attachReader({ topics }: QueueBroker, request: SubscribeRequest,
       queue.leave(member, false);
       for (const topic of read) {
         topic.readers.splice(topic.readers.indexOf(queue), 1);
-        topics.prune(topic);
+        if (topic.queues.length === 0 && topic.readers.length === 0) topics.drop(topic.name);
       }
       read.clear();
     },

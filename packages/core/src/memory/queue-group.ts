@@ -180,9 +180,9 @@ export function createGroupQueue({ topic, group, clock, maxDepth, nextGeneration
     expired += 1;
   }
 
+  /** Counted where somebody was to handle it; for a reader it is as if it had never been. */
   function reportExpired(member: Member): void {
-    if (expired === 0) return;
-    member.gap(expired, "expired");
+    if (expired > 0 && member.settles) member.gap(expired, "expired");
     expired = 0;
   }
 

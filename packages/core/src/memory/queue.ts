@@ -8,14 +8,16 @@ import { attachGroup, attachReader } from "./queue-attach.ts";
 import { queueCapabilities } from "./queue-capabilities.ts";
 import type { Entry } from "./queue-entry.ts";
 import type { GroupQueue } from "./queue-group.ts";
-import { createTopics, type Topic, type Topics } from "./queue-topics.ts";
+import { createQueues, type QueueTopic, type Queues } from "./queue-topic.ts";
 import { createTransactions } from "./queue-transaction.ts";
 import { cannot, checkRequest, refusalOf } from "./refusal.ts";
 import type { Shape } from "./shape.ts";
+import { createTopics, type Topics } from "./topics.ts";
 
 /** What the parts of the queue shape share. */
 export interface QueueBroker {
-  readonly topics: Topics;
+  readonly topics: Topics<QueueTopic>;
+  readonly queues: Queues;
   /** Why the message cannot be taken; undefined: `put` will take it. */
   refuse(message: Message): WaybillError | undefined;
   /** Into every queue that it belongs to. */
@@ -28,8 +30,9 @@ export interface QueueBroker {
 
 /** A queue: each group of a topic has its own, a message stays in it until it is settled, and each is settled by itself. */
 export function createQueueShape(settings: Settings): Shape {
-  const topics = createTopics(settings);
-  const inboxes = createInboxes((address) => topics.privateQueue(address));
+  const queues = createQueues(settings);
+  const topics = createTopics(queues.topic, (topic, group) => topic.ensureGroup(group));
+  const inboxes = createInboxes(queues.own);
   const changed: GroupQueue[] = [];
   let lastPosition = 0;
 
@@ -55,7 +58,7 @@ export function createQueueShape(settings: Settings): Shape {
     lastPosition += 1;
     if (message.group !== undefined) {
       // A copy for one group carries the id of its original, and is no repeat of it.
-      putInto(topics.ensureGroup(message.topic, message.group), message);
+      putInto(topics.ensure(message.topic).ensureGroup(message.group), message);
       return;
     }
     const topic = topics.find(message.topic);
@@ -122,7 +125,7 @@ export function createQueueShape(settings: Settings): Shape {
     return [...noTopics.map((name) => `topic ${name}`), ...noGroups.map(({ topic, group }) => `group ${group} of topic ${topic}`)];
   }
 
-  const broker: QueueBroker = { topics, refuse, put, settle, handOut };
+  const broker: QueueBroker = { topics, queues, refuse, put, settle, handOut };
   const transactions = createTransactions(broker);
   return {
     capabilities: queueCapabilities(settings),
@@ -149,7 +152,7 @@ export function createQueueShape(settings: Settings): Shape {
     declare(topology) {
       const made = missing(topology);
       for (const name of topology.topics) topics.declare(name);
-      for (const { topic, group } of topology.groups) topics.ensureGroup(topic, group);
+      for (const { topic, group } of topology.groups) topics.ensure(topic).ensureGroup(group);
       return made;
     },
     check: missing,
@@ -168,7 +171,7 @@ export function createQueueShape(settings: Settings): Shape {
   };
 }
 
-function isServed(topic: Topic): boolean {
+function isServed(topic: QueueTopic): boolean {
   for (const queue of topic.queues) if (queue.members.length > 0) return true;
   return false;
 }
