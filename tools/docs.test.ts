@@ -38,7 +38,7 @@ function allowed(attempt: () => unknown, at: string): string[] {
   return keys.split(", ").toSorted();
 }
 
-const wrong = { zzzzzzzzzzzz: 1 };
+const wrong: object = { zzzzzzzzzzzz: 1 };
 
 test("docs/configuration.md has every option of a bus, and no other", () => {
   const transport = memory();

@@ -11,6 +11,19 @@ const root = fileURLToPath(new URL("..", import.meta.url));
 const windows = process.platform === "win32";
 const timeout = 180_000;
 
+const smoke = `
+import { createBus, event } from "@waybill/core";
+import { openTransport } from "@waybill/transports";
+
+const Answered = event("answered");
+await using bus = createBus({ name: "smoke", transport: await openTransport("embedded:smoke.db") });
+const received = Promise.withResolvers();
+bus.subscribe(Answered, { group: "smoke" }, async (body) => received.resolve(body));
+await bus.start();
+await bus.publish(Answered, 42);
+console.log("received", await received.promise);
+`;
+
 /** Runs a program; gives its output, or throws with it. */
 function run(program: string, args: readonly string[], cwd: string): string {
   const env = { ...process.env };
@@ -73,6 +86,12 @@ try {
     const found = JSON.parse(run("node", ["import.mjs"], project)) as number[];
     for (const [index, count] of found.entries()) if (count === 0) problems.push(`${entries[index]} exports nothing`);
     console.log(entries.map((entry, index) => `${entry}: ${found[index]} exports`).join("\n"));
+  });
+  // A message through a file, as a user would: the worker and the loading by scheme must work from `dist` too.
+  writeFileSync(join(project, "smoke.mjs"), smoke);
+  attempt(() => {
+    const told = run("node", ["--disable-warning=ExperimentalWarning", "smoke.mjs"], project);
+    if (told !== "received 42\n") problems.push(`the smoke test printed ${JSON.stringify(told)}`);
   });
   writeFileSync(
     join(project, "types.ts"),
