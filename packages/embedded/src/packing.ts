@@ -1,5 +1,6 @@
 import { type Message, WaybillError } from "@waybill/core";
 import type { Target } from "./sql/append.ts";
+import { monotonicMs } from "./sql/clock.ts";
 import { recordBound, writeRecord } from "./sql/record.ts";
 
 /** Messages as one buffer that the worker takes over. `places`: which message each record is; undefined: one to one. */
@@ -34,7 +35,7 @@ export function packMessages(messages: readonly Message[], maxBodyBytes: number)
   let target = -1;
   let end = 0;
   let newestTime = 0;
-  let now = 0;
+  let skew: number | undefined;
   for (let i = 0, n = 0; i < messages.length; i++) {
     if (refused?.has(i) === true) continue;
     const message = messages[i]!;
@@ -46,8 +47,9 @@ export function packMessages(messages: readonly Message[], maxBodyBytes: number)
     index[n * 3 + 1] = start;
     index[n * 3 + 2] = end;
     if (message.deliverAt !== undefined || message.expiresAt !== undefined) {
-      now ||= Date.now();
-      timed.push([n, minus(message.deliverAt, now), minus(message.expiresAt, now)]);
+      skew ??= monotonicMs() - Date.now();
+      // The wall clock tells whole milliseconds: never early, and never late.
+      timed.push([n, plus(message.deliverAt, skew), plus(message.expiresAt, skew - 1)]);
     }
     if (message.time > newestTime) newestTime = message.time;
     n++;
@@ -55,8 +57,8 @@ export function packMessages(messages: readonly Message[], maxBodyBytes: number)
   return { targets, data, index, timed, newestTime, places, refused };
 }
 
-function minus(time: number | undefined, now: number): number | undefined {
-  return time === undefined ? undefined : time - now;
+function plus(time: number | undefined, skew: number): number | undefined {
+  return time === undefined ? undefined : time + skew;
 }
 
 function goesTo(target: Target, message: Message): boolean {
@@ -64,15 +66,16 @@ function goesTo(target: Target, message: Message): boolean {
     target.topic === message.topic &&
     target.group === message.group &&
     target.priority === (message.priority ?? 0) &&
-    target.mandatory === message.mandatory
+    target.mandatory === message.mandatory &&
+    target.replies === (message.replyTo !== undefined)
   );
 }
 
 function targetFor(targets: Target[], message: Message): number {
   const known = targets.findIndex((target) => goesTo(target, message));
   if (known >= 0) return known;
-  const { topic, group, mandatory } = message;
-  return targets.push({ topic, group, priority: message.priority ?? 0, mandatory }) - 1;
+  const { topic, group, mandatory, replyTo } = message;
+  return targets.push({ topic, group, priority: message.priority ?? 0, mandatory, replies: replyTo !== undefined }) - 1;
 }
 
 /** Why it cannot be stored as it is; undefined: it can. */

@@ -64,7 +64,7 @@ export function beginTransaction({ file, section, maxBodyBytes, signal, enqueued
         for (const [at, error] of packed.refused ?? []) outcomes[at] = { ok: false, error };
         if (packed.index.length === 0) return outcomes;
         const { targets, data, index, newestTime } = packed;
-        const timed = new Map(packed.timed.map(([at, dueMs, expiresMs]) => [at, { dueMs, expiresMs }]));
+        const timed = new Map(packed.timed.map(([at, due, expires]) => [at, { due, expires }]));
         // Whether it was stored before is the inbox row's to know, which is in the same transaction.
         const { failures } = wrapped(() =>
           append({ connection, catalog, clock, repeats: undefined }, { targets, data, index, timed, newestTime }),

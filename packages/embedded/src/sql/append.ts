@@ -12,6 +12,8 @@ export interface Target {
   readonly group: string | undefined;
   readonly priority: number;
   readonly mandatory: boolean;
+  /** A request: somebody has to be there to reply. */
+  readonly replies: boolean;
 }
 
 /** Records in one buffer. `index`: three numbers a message: its target, where its record starts, where it ends. */
@@ -19,8 +21,8 @@ export interface Batch {
   readonly targets: readonly Target[];
   readonly data: Buffer;
   readonly index: Int32Array;
-  /** Only where something is set, by message: ms from now. */
-  readonly timed: ReadonlyMap<number, { readonly dueMs: number | undefined; readonly expiresMs: number | undefined; }>;
+  /** Only where something is set, by message: ms on the host's monotonic clock. */
+  readonly timed: ReadonlyMap<number, { readonly due: number | undefined; readonly expires: number | undefined }>;
   /** Of the messages, by the publisher's wall clock: for a start by time. */
   readonly newestTime: number;
 }
@@ -74,10 +76,12 @@ function refusal(connection: Connection, catalog: Catalog, target: Target): Fail
     const inbox = connection.one("select 1 from waybill_inboxes where topic = ?", target.topic);
     return inbox === undefined ? { code: "NO_RESPONDERS", text: "the reply address is gone", certainty: "definite" } : undefined;
   }
-  if (!target.mandatory || target.group !== undefined) return undefined;
+  if (!(target.mandatory || target.replies) || target.group !== undefined) return undefined;
   const topic = catalog.ensureTopic(target.topic);
   const group = connection.one("select 1 from waybill_groups where topic = ? limit 1", topic);
-  return group === undefined ? { code: "UNROUTABLE", text: `no group receives ${target.topic}` } : undefined;
+  if (group !== undefined) return undefined;
+  if (target.replies) return { code: "NO_RESPONDERS", text: `nobody replies on ${target.topic}`, certainty: "definite" };
+  return { code: "UNROUTABLE", text: `no group receives ${target.topic}` };
 }
 
 function appendTo(on: Appending, batch: Batch, target: number, stream: Stream, seq: number): number {
@@ -116,13 +120,12 @@ function appendTo(on: Appending, batch: Batch, target: number, stream: Stream, s
   return seq;
 }
 
-function insertTimes(on: Appending, seq: number, times: { dueMs: number | undefined; expiresMs: number | undefined }): void {
-  const now = on.clock.now();
+function insertTimes(on: Appending, seq: number, times: { readonly due: number | undefined; readonly expires: number | undefined }): void {
   on.connection.run(
     "insert into waybill_timed values (?, ?, ?)",
     seq,
-    times.dueMs === undefined ? null : now + times.dueMs,
-    times.expiresMs === undefined ? null : now + times.expiresMs,
+    times.due === undefined ? null : on.clock.from(times.due),
+    times.expires === undefined ? null : on.clock.from(times.expires),
   );
 }
 

@@ -28,6 +28,8 @@ function readBoot(): string {
  */
 export interface StoreClock {
   now(): number;
+  /** Of a time on the monotonic clock. */
+  from(monotonic: number): number;
 }
 
 /** In a write transaction. */
@@ -40,7 +42,7 @@ export function openClock(connection: Connection): StoreClock {
     connection.run("update waybill_meta set value = ? where name = 'clock_boot'", boot);
     connection.run("update waybill_meta set value = ? where name = 'clock_offset'", offset);
   }
-  return { now: () => monotonicMs() + offset };
+  return { now: () => monotonicMs() + offset, from: (monotonic) => monotonic + offset };
 }
 
 /** In a write transaction, now and then: the time from which the next run of the operating system goes on. */

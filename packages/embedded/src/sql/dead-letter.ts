@@ -35,7 +35,7 @@ export function deadLetterInto(on: DeadLettering, seq: number, topic: string, he
   append(
     { ...on, repeats: undefined },
     {
-      targets: [{ topic, group: deadLetterGroupName, priority: 0, mandatory: false }],
+      targets: [{ topic, group: deadLetterGroupName, priority: 0, mandatory: false, replies: false }],
       data: record,
       index: Int32Array.of(0, 0, end),
       timed: new Map(),

@@ -11,7 +11,7 @@ export function toBatch(message: PublishMessage): Batch {
     targets: message.targets,
     data: Buffer.from(message.data),
     index: new Int32Array(message.index),
-    timed: new Map(message.timed.map(([at, dueMs, expiresMs]) => [at, { dueMs, expiresMs }])),
+    timed: new Map(message.timed.map(([at, due, expires]) => [at, { due, expires }])),
     newestTime: message.newestTime,
   };
 }
