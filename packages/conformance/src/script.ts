@@ -67,6 +67,7 @@ export function act(script: Script, stage: Stage): Acting {
   const bus = createBus({ name: script.proc, transport, publish: { timeout: "10s" } });
   recorder.add({ f: "process", type: "start" });
   const ready = (async () => {
+    await stage.store?.prepare();
     if (script.role === "consumer") consume(script, stage, bus, site, recorder);
     await bus.start();
   })();
