@@ -52,7 +52,7 @@ export function createBatcher(options: BatcherOptions): Batcher {
     try {
       await once(members);
     } catch (error) {
-      if (members.length === 1 || error instanceof Postponed) {
+      if (members.length === 1 || isPostponed(error)) {
         for (const member of members) member.reject(error);
         return;
       }

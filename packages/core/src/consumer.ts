@@ -51,6 +51,14 @@ export class Postponed {
     this.cause = cause;
   }
 }
+/** Never throws: what a handler throws may be a Proxy that does when it is asked for its class. */
+export function isPostponed(thrown: unknown): thrown is Postponed {
+  try {
+    return thrown instanceof Postponed;
+  } catch {
+    return false;
+  }
+}
 /** Thrown by `run` when the delivery was found to be a repeat, or is settled already by its transaction. */
 export const alreadyApplied: unique symbol = Symbol("already applied");
 export const settledByTransaction: unique symbol = Symbol("settled by transaction");
@@ -237,7 +245,7 @@ export function createConsumer(options: ConsumerOptions): Consumer {
         unsettled -= 1;
       }
       done(item);
-    } else if (thrown instanceof Postponed) {
+    } else if (isPostponed(thrown)) {
       observer.postponed(plan, item, thrown.cause);
       item.attempt += 1;
       failures.postponed(item);
