@@ -151,7 +151,7 @@ function inherit(state: State, record: Event, to: string): void {
   const id = sentKey(record.msg, to);
   const from = state.sends.get(sentKey(record.msg, record.dest));
   if (from === undefined || state.sends.has(id)) return;
-  state.sends.set(id, { ...from, dest: to, only: new Set(["dead-letters"]), digests: new Set(from.digests), seq: record.seq, ok: true, open: 0, seen: false });
+  state.sends.set(id, { ...from, dest: to, only: new Set(["dead-letters"]), digests: new Set(from.digests), seq: record.seq, ok: true, open: 0, seen: false, moved: true });
 }
 
 function heldBy(group: Group, msg: string): NonNullable<ReturnType<Group["held"]["get"]>> {

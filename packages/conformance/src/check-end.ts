@@ -86,18 +86,20 @@ function vacuous(state: State): readonly string[] {
 }
 
 function counts(state: State): HistoryCounts {
-  let [ok, failed, recovered] = [0, 0, 0];
+  let [sends, ok, failed, recovered] = [0, 0, 0, 0];
   for (const sent of state.sends.values()) {
+    if (sent.moved) continue;
+    sends += 1;
     if (sent.ok) ok += 1;
     else if (!sent.possible && sent.open === 0) failed += 1;
     else if (sent.seen) recovered += 1;
   }
   return {
     records: state.records,
-    sent: state.sends.size,
+    sent: sends,
     ok,
     failed,
-    indefinite: state.sends.size - ok - failed,
+    indefinite: sends - ok - failed,
     ...state.counts,
     recovered,
     deadLettered: state.deadLetters.size,

@@ -24,6 +24,7 @@ export function checkSends(state: State, record: HistoryRecord & SendEvent): voi
         expires: false,
         open: 0,
         seen: false,
+        moved: false,
       };
       state.sends.set(id, sent);
     }

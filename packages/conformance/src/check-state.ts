@@ -21,6 +21,8 @@ export interface Sent {
   expires: boolean;
   open: number;
   seen: boolean;
+  /** By a settlement of the transport: no publish of its own. */
+  readonly moved: boolean;
 }
 
 /** One message in the hands of one group. */

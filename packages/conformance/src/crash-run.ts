@@ -57,6 +57,7 @@ export async function crashRun(rig: Rig, run: CrashRun): Promise<Ran> {
     note({ f: "fault", type: "stop", fault: `kill9 ${actor.script.role}` });
   };
 
+  await prepareStore(rig, broker, run);
   let deaths = 0;
   const steady: Actor[] = [];
   // The group exists before anything is published, so that everything is owed to it.
@@ -93,6 +94,18 @@ export async function crashRun(rig: Rig, run: CrashRun): Promise<Ran> {
   const verdict = checkHistory(history.records);
   rig.saw(verdict.counts.ok);
   return { verdict, records: history.records, deaths, topic, group, broker };
+}
+
+async function prepareStore(rig: Rig, broker: Broker, run: CrashRun): Promise<void> {
+  const stored = run.consumer?.store;
+  if (stored === undefined) return;
+  const store = rig.target.store?.(broker.connection, { joined: stored === "joined" });
+  assert(store !== undefined);
+  try {
+    await store.prepare();
+  } finally {
+    await store.close();
+  }
 }
 
 /** How often each point is passed in one incarnation, at the least. */

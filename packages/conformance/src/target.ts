@@ -16,6 +16,8 @@ export interface ConformanceTarget {
   open(connection: Json): Transport;
   /** Whether `open` works from another process, so that crashes can be real ones. */
   readonly processes: boolean;
+  /** `start(clock)` is honoured. */
+  readonly clocked?: boolean;
   /** A store, on a database of its own unless `joined`. Without it the cases of exactly-once effects are not run. */
   readonly store?: (connection: Json, options: { readonly joined: boolean }) => TargetStore;
   /** Each pair opens a file of an older, or of a newer, format. */
@@ -43,12 +45,17 @@ export interface Faults {
   readonly fillDisk?: () => Promise<() => Promise<void>>;
   /** Changes stored bytes of one message whose stored form holds `marker`. All transports are closed. */
   readonly corrupt?: (marker: string) => Promise<void>;
-  /** Ends every transaction that is being committed with an error: before it takes effect, or after. Answers how to stop it. */
+  /** Every commit of a store's transaction, in this process, gives no answer: before it takes effect, or after. Answers how to stop it. */
   readonly failCommit?: (when: "before" | "after") => () => void;
-  /** What is kept, as another reader of the same disk sees it right now: whether a message of this id is in it. */
+  /** Whether a message of this id is on the disk, as another reader of it sees it right now. */
   readonly holds?: (id: string) => Promise<boolean>;
-  /** Copies every sound message to a new broker; answers it and what was lost. All transports are closed. */
+  /** Copies every sound message to a new broker; answers it and how many positions were lost. All transports are closed. */
   readonly salvage?: () => Promise<{ readonly broker: Broker; readonly lost: number }>;
+  /**
+   * What the disk may hold if the power went now: brokers on copies whose last writes are cut off or torn, the newest state
+   * (`whole`: everything written) first. Transports stay open; each broker is disposed by the case.
+   */
+  readonly afterPowerLoss?: (random: () => number, states: number) => AsyncIterable<{ readonly broker: Broker; readonly whole: boolean }>;
 }
 
 /** A store and what the cases do in the user's part of its database: a table of effects, one row an applied effect. */

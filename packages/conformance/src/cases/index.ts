@@ -1,4 +1,5 @@
 import type { Case } from "../case.ts";
+import { badInputCases } from "./bad-input.ts";
 import { busConsumeCases } from "./bus-consume.ts";
 import { busPublishCases } from "./bus-publish.ts";
 import { crashCases } from "./crash.ts";
@@ -7,6 +8,7 @@ import { faceCases } from "./faces.ts";
 import { flowCases } from "./flow.ts";
 import { groupCases } from "./group.ts";
 import { leaseCases } from "./lease.ts";
+import { livenessCases } from "./liveness.ts";
 import { orderCases } from "./order.ts";
 import { publishCases } from "./publish.ts";
 import { settleCases } from "./settle.ts";
@@ -26,6 +28,8 @@ export const cases: readonly Case[] = [
   ...faceCases,
   ...busPublishCases,
   ...busConsumeCases,
+  ...badInputCases,
+  ...livenessCases,
   ...crashCases,
   ...effectCases,
 ];

@@ -9,6 +9,7 @@ export function memoryTarget(name: string, options: MemoryOptions): ConformanceT
   return {
     name,
     processes: false,
+    clocked: true,
     async start(clock): Promise<Broker> {
       const broker = memoryBroker(clock === undefined ? options : { ...options, clock });
       const connection = (started += 1);
@@ -22,7 +23,6 @@ export function memoryTarget(name: string, options: MemoryOptions): ConformanceT
           stop: () => broker.stop(),
           start: () => broker.start(),
           crash: (transport) => broker.crash(transport),
-          failCommit: (when) => broker.failCommit(when),
         },
         [Symbol.asyncDispose]: async () => void brokers.delete(connection),
       };
