@@ -7,7 +7,7 @@ export interface GeneratorOptions {
   readonly from: number;
   /** How many; undefined: until the signal fires. */
   readonly count: number | undefined;
-  /** Per second; undefined: as fast as they are taken. */
+  /** Per second; undefined: as fast as they are taken. 0: none, until the signal fires. */
   readonly ratePerSecond: number | undefined;
   readonly signal: AbortSignal;
 }
@@ -18,6 +18,7 @@ const catchUpMs = 1000;
 /** The same seed gives the same orders. Ends when the signal fires. */
 export async function* generate(options: GeneratorOptions): AsyncGenerator<Order> {
   const { seed, from, count, ratePerSecond, signal } = options;
+  if (ratePerSecond === 0) return fired(signal);
   const gapMs = ratePerSecond === undefined ? 0 : 1000 / ratePerSecond;
   let dueMs = performance.now();
   const last = count ?? Number.POSITIVE_INFINITY;
@@ -30,6 +31,11 @@ export async function* generate(options: GeneratorOptions): AsyncGenerator<Order
     }
     yield orderOf(seed, from + made);
   }
+}
+
+export function fired(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
 }
 
 /** Resolves at that time of `performance.now()`, or when the signal fires. */

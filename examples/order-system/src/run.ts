@@ -8,7 +8,7 @@ import { createChaos, pace, type Chaos } from "./chaos.ts";
 import { serviceNames } from "./contracts.ts";
 import { hasStore, openDatabase, prepareDatabase, type Database, type Prepared } from "./database.ts";
 import { untilFinished, type Ending } from "./finish.ts";
-import { generate } from "./generator.ts";
+import { fired, generate } from "./generator.ts";
 import { readOrders } from "./input.ts";
 import { createIntake, type Incoming, type Intake } from "./intake.ts";
 import { readProgress } from "./progress.ts";
@@ -262,9 +262,4 @@ function watchStall(state: () => string, waiting: () => boolean, onStall: () => 
       onStall();
     }
   }, 1000);
-}
-
-function fired(signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
 }
