@@ -32,6 +32,8 @@ export { errorCodes, isWaybillError, WaybillError } from "./errors.ts";
 export type { Certainty, ErrorCode, ErrorOptions } from "./errors.ts";
 export { healthOf } from "./health.ts";
 export type { Health } from "./health.ts";
+export { hybrid } from "./hybrid/hybrid.ts";
+export type { HybridOptions, HybridRoute, RouteMatch } from "./hybrid/routes.ts";
 export { createIds } from "./id.ts";
 export type { IdOptions, Ids } from "./id.ts";
 export { safeText, silentLogger } from "./log.ts";
@@ -61,5 +63,7 @@ export type {
   Level, Message, Position, PublishOptions, PublishOutcome, Settlement, SettleOutcome, StartPosition, SubscribeRequest, Subscription,
   SubscriptionEvent, Topology, Transaction, Transport, TransportStatus,
 } from "./transport.ts";
+export { createVirtualClock } from "./virtual-clock.ts";
+export type { VirtualClock } from "./virtual-clock.ts";
 export { createVirtualClock } from "./virtual-clock.ts";
 export type { VirtualClock } from "./virtual-clock.ts";

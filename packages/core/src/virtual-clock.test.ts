@@ -14,7 +14,9 @@ void test("timers run in their order, at their time, also those added on the way
   });
   clock.after(20, note("c"));
   clock.after(30, note("late"));
+  assert.equal(clock.nextAt, 10);
   clock.tick(25);
+  assert.equal(clock.nextAt, 30);
   assert.deepEqual(ran, ["a@10/1010", "a1@10/1010", "a2@15/1015", "b@20/1020", "c@20/1020"]);
   assert.equal(clock.monotonic(), 25);
   assert.equal(clock.pending, 1);

@@ -10,6 +10,8 @@ export interface VirtualClock extends Clock {
   setNow(ms: number): void;
   /** Timers that have not run. */
   readonly pending: number;
+  /** When the next of them is due, on the monotonic clock; undefined: there is none. */
+  readonly nextAt: number | undefined;
 }
 
 interface Entry {
@@ -76,6 +78,9 @@ export function createVirtualClock(options: { readonly now?: number } = {}): Vir
     },
     get pending() {
       return entries.length;
+    },
+    get nextAt() {
+      return entries[0]?.at;
     },
   };
 }
