@@ -65,5 +65,3 @@ export type {
 } from "./transport.ts";
 export { createVirtualClock } from "./virtual-clock.ts";
 export type { VirtualClock } from "./virtual-clock.ts";
-export { createVirtualClock } from "./virtual-clock.ts";
-export type { VirtualClock } from "./virtual-clock.ts";
