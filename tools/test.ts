@@ -23,6 +23,11 @@ const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: { name: { type: "string" }, jobs: { type: "string" } },
 });
+const jobs = Number(values.jobs ?? Math.min(4, availableParallelism()));
+if (!Number.isSafeInteger(jobs) || jobs < 1) {
+  console.error("--jobs: expected a whole number from 1");
+  process.exit(2);
+}
 writeSnippets(root);
 const files = globSync(patterns, { cwd: root })
   .filter((file) => positionals.length === 0 || positionals.some((part) => file.split(sep).join("/").includes(part)))
@@ -31,7 +36,7 @@ const files = globSync(patterns, { cwd: root })
 const started = performance.now();
 const result = await runFiles(files, {
   root,
-  jobs: Number(values.jobs ?? Math.min(4, availableParallelism())),
+  jobs,
   testTimeoutMs: 120_000,
   fileTimeoutMs: 300_000,
   runTimeoutMs: 570_000,
