@@ -1,6 +1,7 @@
 import type { Lanes, Transport } from "../transport.ts";
 import { createTurn } from "../turn.ts";
 import { createLink, type Host, type Link, type MemoryTransport } from "./link.ts";
+import { createLogShape } from "./log.ts";
 import { readOptions, type MemoryOptions, type Settings } from "./options.ts";
 import { createQueueShape } from "./queue.ts";
 import type { CommitFault, Shape } from "./shape.ts";
@@ -89,5 +90,5 @@ export function memoryBroker(options: MemoryOptions = {}): MemoryBroker {
 const oneLane: Lanes = { of: () => "", batches: 1, maxMessages: 1_000, maxBytes: 8 * 1024 * 1024 };
 
 function createShape(settings: Settings): Shape {
-  return createQueueShape(settings);
+  return settings.shape === "log" ? createLogShape(settings) : createQueueShape(settings);
 }

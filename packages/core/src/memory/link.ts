@@ -153,7 +153,12 @@ export function createLink(host: Host, name: string): Link {
     if (state === "dead") return held.hold({ give: () => filled(count, "unknown"), lose: () => filled(count, "unknown") });
     // What it held went back when it ended, or when the connection broke.
     if (state !== "up") return Promise.resolve(filled(count, "lost"));
-    const outcomes = attachment.settle(settlements, tx);
+    let outcomes: readonly SettleOutcome[];
+    try {
+      outcomes = attachment.settle(settlements, tx);
+    } catch (error) {
+      return Promise.reject(error);
+    }
     if (host.holds() !== "confirms") return Promise.resolve(outcomes);
     return held.hold({ give: () => outcomes, lose: () => filled(count, "unknown") });
   }

@@ -56,7 +56,8 @@ export function createKeyLanes(free: (entry: Entry) => void): KeyLanes {
     admits(entry, member) {
       const its = lane(entry);
       if (its === undefined) return true;
-      if (its.retrying.size === 0 && its.holder === member) return true;
+      // What is parked came before it.
+      if (its.retrying.size === 0 && its.parked.length === 0 && its.holder === member) return true;
       its.parked.push(entry);
       return false;
     },
