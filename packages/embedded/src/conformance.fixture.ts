@@ -1,8 +1,10 @@
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import type { Broker, Json } from "@waybill/conformance";
+import { salvage } from "./salvage/salvage.ts";
+import { formatVersion } from "./sql/schema.ts";
 
 let commitFails: "before" | "after" | undefined;
 export function commitFault(): "before" | "after" | undefined {
@@ -13,10 +15,11 @@ export function fixturePath(connection: Json): string {
   return String(connection);
 }
 
-/** A "broker" of the embedded transport is a fresh file in a directory of its own. */
-export async function conformanceBroker(maxFileBytes: number): Promise<Broker> {
+/** A "broker" of the embedded transport is a file in a directory of its own: fresh, or what `prepare` puts there. */
+export async function conformanceBroker(maxFileBytes: number, prepare?: (path: string) => Promise<void> | void): Promise<Broker> {
   const directory = mkdtempSync(join(tmpdir(), "waybill-conformance-"));
   const path = join(directory, "waybill.db");
+  await prepare?.(path);
   let blocker: DatabaseSync | undefined;
   return {
     connection: path,
@@ -38,6 +41,14 @@ export async function conformanceBroker(maxFileBytes: number): Promise<Broker> {
         };
       },
       holds: async (id) => holds(path, id),
+      async salvage() {
+        let lost = 0;
+        const broker = await conformanceBroker(maxFileBytes, async (to) => {
+          lost = (await salvage({ from: path, to })).lost.length;
+        });
+        return { broker, lost };
+      },
+      afterPowerLoss: (random, states) => powerLosses(path, maxFileBytes, random, states),
     },
     async [Symbol.asyncDispose]() {
       blocker?.close();
@@ -83,4 +94,33 @@ function holds(path: string, id: string): boolean {
   } finally {
     db.close();
   }
+}
+
+/** Copies of the file as it may be after the power went: the log cut off anywhere, its last bytes as they happened to be. */
+async function* powerLosses(
+  path: string,
+  maxFileBytes: number,
+  random: () => number,
+  states: number,
+): AsyncGenerator<{ readonly broker: Broker; readonly whole: boolean }, void, undefined> {
+  const log = readFileSync(`${path}-wal`);
+  for (let state = 0; state < states; state++) {
+    const end = state === 0 ? log.length : Math.floor(random() * log.length);
+    const torn = Math.min(end, state === 0 ? 0 : Math.floor(random() * 600));
+    const broker = await conformanceBroker(maxFileBytes, (copy) => {
+      copyFileSync(path, copy);
+      if (!existsSync(`${path}-wal`)) return;
+      const left = Buffer.from(log.subarray(0, end));
+      for (let at = end - torn; at < end; at++) left[at] = Math.floor(random() * 256);
+      writeFileSync(`${copy}-wal`, left);
+    });
+    yield { broker, whole: state === 0 };
+  }
+}
+
+/** A file that says it was written by a newer version. */
+export function newerFile(path: string): void {
+  const db = new DatabaseSync(path);
+  db.exec(`pragma application_id = ${0x57617962}; pragma user_version = ${formatVersion + 1}; create table newer (a)`);
+  db.close();
 }

@@ -1,8 +1,7 @@
 import type { Broker, ConformanceTarget, Json, TargetStore } from "@waybill/conformance";
-import { conformanceBroker, fixturePath } from "./conformance.fixture.ts";
+import { commitFault, conformanceBroker, fixturePath, newerFile } from "./conformance.fixture.ts";
 import { conformanceStore } from "./conformance-store.fixture.ts";
 import { embedded } from "./transport.ts";
-import { commitFault } from "./conformance.fixture.ts";
 
 /** Room for the largest bodies of the suite, and soon full. */
 const maxFileBytes = 256 * 1024 * 1024;
@@ -13,4 +12,5 @@ export const target: ConformanceTarget = {
   start: (): Promise<Broker> => conformanceBroker(maxFileBytes),
   open: (connection: Json) => embedded({ path: fixturePath(connection), maxFileBytes, faults: { commit: commitFault } }),
   store: (connection: Json, { joined }: { readonly joined: boolean }): TargetStore => conformanceStore(fixturePath(connection), joined),
+  formats: { newer: () => conformanceBroker(maxFileBytes, newerFile) },
 };

@@ -1,4 +1,6 @@
 export type { EmbeddedOptions, EmbeddedStoreOptions, Faults } from "./options.ts";
+export { salvage } from "./salvage/salvage.ts";
+export type { Lost, SalvageOptions, SalvageReport } from "./salvage/salvage.ts";
 export { embeddedStore } from "./store.ts";
 export { embedded } from "./transport.ts";
 export type { EmbeddedClient, EmbeddedTransport } from "./transport.ts";
