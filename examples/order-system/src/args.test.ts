@@ -31,8 +31,7 @@ test("without options: the embedded transport, no end, no faults", () => {
 });
 
 test("every option is read", () => {
-  const line =
-    "--orders 20000 --rate 12.5 --seed=7 --port 8080 --transport embedded:x.db --store s.db --data d --keep --chaos --kills 25";
+  const line = "--orders 20000 --rate 12.5 --seed=7 --port 8080 --transport embedded:x.db --store s.db --data d --keep --chaos --kills 25";
   const all = run(...line.split(" "));
   assert.deepEqual(all, {
     orders: 20_000,
@@ -68,8 +67,7 @@ test("what is wrong is named", () => {
   assert.match(problem("--orders"), /--orders/);
   for (const value of ["0", "-1", "1e3", "x", "", "2.5", "999999999999999999"])
     assert.match(problem(`--orders=${value}`), /--orders: expected/, value);
-  for (const value of ["-1", "x", "", "Infinity", "NaN", "1e9"])
-    assert.match(problem(`--rate=${value}`), /--rate: expected/, value);
+  for (const value of ["-1", "x", "", "Infinity", "NaN", "1e9"]) assert.match(problem(`--rate=${value}`), /--rate: expected/, value);
   assert.match(problem("--seed", "4294967296"), /--seed/);
   assert.match(problem("--port", "65536"), /--port/);
   assert.match(problem("--sabotage", "coffee"), /--sabotage: expected ack-early, skip-inbox, drop-outbox/);

@@ -23,9 +23,7 @@ function soundBooks(): { readonly books: DatabaseSync; readonly facts: Facts } {
   for (const { id, customer, sku, quantity } of orders) {
     const total = (articleOf(sku)?.priceCents ?? 0) * quantity;
     books
-      .prepare(
-        "insert into orders (id, customer, sku, quantity, total_cents, source, placed_at) values (?, ?, ?, ?, ?, 'generator', 1)",
-      )
+      .prepare("insert into orders (id, customer, sku, quantity, total_cents, source, placed_at) values (?, ?, ?, ?, ?, 'generator', 1)")
       .run(id, customer, sku, quantity, total);
     books.prepare("insert into reservations (order_id, sku, quantity, at) values (?, ?, ?, 2)").run(id, sku, quantity);
     books.prepare("update stock set on_hand = on_hand - ?, reserved = reserved + ? where sku = ?").run(quantity, quantity, sku);
@@ -83,8 +81,7 @@ function retriesOf(id: string): number {
 
 test("an order that went nowhere is lost", () => {
   const report = damaged((books) => {
-    for (const table of ["reservations", "payments", "shipments"])
-      books.prepare(`delete from ${table} where order_id = ?`).run(first.id);
+    for (const table of ["reservations", "payments", "shipments"]) books.prepare(`delete from ${table} where order_id = ?`).run(first.id);
     books
       .prepare("update stock set shipped = shipped - ?, on_hand = on_hand + ? where sku = ?")
       .run(first.quantity, first.quantity, first.sku);
@@ -111,9 +108,7 @@ test("an effect applied twice is found in each table", () => {
   ] as const) {
     const report = damaged((books) => {
       books
-        .prepare(
-          `insert into ${table} (order_id, ${columns}, at) select order_id, ${columns}, at from ${table} where order_id = ?`,
-        )
+        .prepare(`insert into ${table} (order_id, ${columns}, at) select order_id, ${columns}, at from ${table} where order_id = ?`)
         .run(first.id);
     });
     assert.deepEqual([report.ok, report.duplicateEffects], [false, 1], table);
@@ -133,9 +128,7 @@ test("stock that is one piece off is found, whichever way", () => {
 
 test("an order shipped although its payment must fail is found, and so is the other way round", () => {
   const shipped = damaged((books) =>
-    books
-      .prepare("insert into shipments (order_id, sku, quantity, at) values (?, ?, ?, 4)")
-      .run(failed.id, failed.sku, failed.quantity),
+    books.prepare("insert into shipments (order_id, sku, quantity, at) values (?, ?, ?, 4)").run(failed.id, failed.sku, failed.quantity),
   );
   assert.equal(shipped.ok, false);
   assert.ok(shipped.problems.some((text) => text.includes(`${failed.id}: shipped, its payment must fail`)));
@@ -160,10 +153,7 @@ test("the cause must be the expected one: code, text and group", () => {
 
 test("dead letters of nobody's order, and two of one order, are found", () => {
   const stray = { orderId: "nobody", group: "payment", code: "HANDLER", text: "card refused", attempts: 1 };
-  assert.match(
-    damaged(nothing, ({ deadOrders }) => ({ deadOrders: [...deadOrders, stray] })).problems.join(),
-    /nobody: .* in no book/,
-  );
+  assert.match(damaged(nothing, ({ deadOrders }) => ({ deadOrders: [...deadOrders, stray] })).problems.join(), /nobody: .* in no book/);
   assert.match(
     damaged(nothing, ({ deadOrders }) => ({ deadOrders: [...deadOrders, ...deadOrders.slice(0, 1)] })).problems.join(),
     /more than once/,
@@ -172,14 +162,10 @@ test("dead letters of nobody's order, and two of one order, are found", () => {
 
 test("effects of nobody's order, and a wrong amount, are found", () => {
   assert.match(
-    damaged((books) =>
-      books.exec("insert into payments (order_id, total_cents, attempts, at) values ('nobody', 1, 1, 1)"),
-    ).problems.join(),
+    damaged((books) => books.exec("insert into payments (order_id, total_cents, attempts, at) values ('nobody', 1, 1, 1)")).problems.join(),
     /payments: 1/,
   );
-  const report = damaged((books) =>
-    books.prepare("update payments set total_cents = total_cents + 1 where order_id = ?").run(first.id),
-  );
+  const report = damaged((books) => books.prepare("update payments set total_cents = total_cents + 1 where order_id = ?").run(first.id));
   assert.match(report.problems.join(), new RegExp(`${first.id}: paid`));
 });
 

@@ -70,9 +70,7 @@ export function audit(database: DatabaseSync, facts: Facts): AuditReport {
   };
 
   const dead = deadById(facts.deadOrders, wrong);
-  const expectedStock = new Map(
-    catalogue.map(({ sku, initialStock }) => [sku, { onHand: initialStock, reserved: 0, shipped: 0 }]),
-  );
+  const expectedStock = new Map(catalogue.map(({ sku, initialStock }) => [sku, { onHand: initialStock, reserved: 0, shipped: 0 }]));
   let orders = 0;
   let shipped = 0;
   let deadLettered = 0;
@@ -106,17 +104,14 @@ export function audit(database: DatabaseSync, facts: Facts): AuditReport {
       stock[cause === undefined ? "shipped" : "reserved"] += row.quantity;
     }
     if (cause === undefined) {
-      if (letter !== undefined)
-        wrong(`${row.id}: dead-lettered by ${letter.group} (${letter.code}: ${letter.text}), must be shipped`);
+      if (letter !== undefined) wrong(`${row.id}: dead-lettered by ${letter.group} (${letter.code}: ${letter.text}), must be shipped`);
       if (row.paid > 0 && row.paidCents !== row.paid * row.total)
         wrong(`${row.id}: paid ${row.paidCents} cents, the order says ${row.total}`);
     } else {
       if (row.shipped > 0) wrong(`${row.id}: shipped, its payment must fail: ${cause.text}`);
       if (row.paid > 0) wrong(`${row.id}: paid, its payment must fail: ${cause.text}`);
       if (letter !== undefined && !hasCause(letter, cause)) {
-        wrong(
-          `${row.id}: dead-lettered by ${letter.group} with ${letter.code}: ${letter.text}, expected ${cause.code}: ${cause.text}`,
-        );
+        wrong(`${row.id}: dead-lettered by ${letter.group} with ${letter.code}: ${letter.text}, expected ${cause.code}: ${cause.text}`);
       }
     }
   }

@@ -85,11 +85,7 @@ export async function prepareDatabase(database: Database, askedSeed: number | un
 async function prepare(sql: Sql, askedSeed: number | undefined): Promise<Prepared> {
   for (const statement of schema) await sql.run(statement);
   for (const { sku, initialStock } of catalogue) {
-    await sql.run(
-      "insert into stock (sku, on_hand, reserved, shipped) values (?, ?, 0, 0) on conflict do nothing",
-      sku,
-      initialStock,
-    );
+    await sql.run("insert into stock (sku, on_hand, reserved, shipped) values (?, ?, 0, 0) on conflict do nothing", sku, initialStock);
   }
   const last = await sql.get("select number, seed from runs order by number desc limit 1");
   const seed = askedSeed ?? (last === undefined ? defaultSeed : Number(last["seed"]));

@@ -7,8 +7,7 @@ import { orderOf } from "./seed.ts";
 async function all(options: Partial<GeneratorOptions>): Promise<Order[]> {
   const orders: Order[] = [];
   const signal = new AbortController().signal;
-  for await (const order of generate({ seed: 5, from: 0, count: 10, ratePerSecond: undefined, signal, ...options }))
-    orders.push(order);
+  for await (const order of generate({ seed: 5, from: 0, count: 10, ratePerSecond: undefined, signal, ...options })) orders.push(order);
   return orders;
 }
 

@@ -24,9 +24,7 @@ test("each line is an order; empty lines are skipped and counted; the last needs
 });
 
 test("chunks may end anywhere, within a character too", async () => {
-  const bytes = Buffer.from(
-    `{"id":"ü1","customer":"Zoë","sku":"file","quantity":1}\n{"customer":"Zoë","sku":"file","quantity":1}\n`,
-  );
+  const bytes = Buffer.from(`{"id":"ü1","customer":"Zoë","sku":"file","quantity":1}\n{"customer":"Zoë","sku":"file","quantity":1}\n`);
   const lines = await read(...Array.from(bytes, (_, at) => bytes.subarray(at, at + 1)));
   assert.deepEqual(
     lines.map(({ ok }) => ok),

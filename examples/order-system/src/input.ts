@@ -22,8 +22,7 @@ export async function* readOrders(chunks: AsyncIterable<Uint8Array>): AsyncGener
   };
   const finish = (): InputLine | undefined => {
     line += 1;
-    const read =
-      bytes > maxLineBytes ? refused(line, `longer than ${maxLineBytes} bytes`) : parseLine(line, Buffer.concat(parts));
+    const read = bytes > maxLineBytes ? refused(line, `longer than ${maxLineBytes} bytes`) : parseLine(line, Buffer.concat(parts));
     parts = [];
     bytes = 0;
     return read;

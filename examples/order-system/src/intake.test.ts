@@ -63,8 +63,7 @@ test("what a dead shop did not answer is handed in again, and marked so", async 
   await until(() => sent.length === 19);
   assert.ok(sent.slice(10).every(({ order, resent }) => resent && order.id !== orderOf(1, 0).id));
   // The answer of the first shop may still come, and the second's after it.
-  for (let times = 0; times < 2; times++)
-    intake.answered(sent.slice(10).map(({ order }) => ({ id: order.id, outcome: "taken" })));
+  for (let times = 0; times < 2; times++) intake.answered(sent.slice(10).map(({ order }) => ({ id: order.id, outcome: "taken" })));
   await done;
   assert.equal(intake.taken, 10);
 });

@@ -27,10 +27,10 @@ interface Ended {
   readonly json: Outcome;
 }
 
+const flags = ["--conditions=@waybill/source", "--disable-warning=ExperimentalWarning"];
 const entry = fileURLToPath(new URL("./main.ts", import.meta.url));
 
 async function start(args: readonly string[], options: { readonly stdin?: string } = {}): Promise<Ended> {
-  const flags = ["--conditions=@waybill/source", "--disable-warning=ExperimentalWarning"];
   const child = spawn(process.execPath, [...flags, entry, ...args], {
     stdio: ["pipe", "pipe", "pipe"],
     env: { ...process.env, NO_COLOR: "1" },
@@ -49,9 +49,8 @@ async function start(args: readonly string[], options: { readonly stdin?: string
 }
 
 function deadIn(seed: number, orders: number): number {
-  return Array.from({ length: orders }, (_, index) => orderOf(seed, index)).filter(
-    ({ id }) => expectedCause(seed, id) !== undefined,
-  ).length;
+  return Array.from({ length: orders }, (_, index) => orderOf(seed, index)).filter(({ id }) => expectedCause(seed, id) !== undefined)
+    .length;
 }
 
 function assertOk(ended: Ended, seed: number, orders: number): void {
@@ -93,17 +92,7 @@ describe("the order system", { concurrency: 1 }, () => {
   test("chaos changes nothing, with the data in a file of its own", { timeout: 100_000 }, async () => {
     const directory = mkdtempSync(join(tmpdir(), "orders-test-"));
     try {
-      const ended = await start([
-        "--orders",
-        "150",
-        "--seed",
-        "9",
-        "--chaos",
-        "--kills",
-        "4",
-        "--store",
-        join(directory, "store.db"),
-      ]);
+      const ended = await start(["--orders", "150", "--seed", "9", "--chaos", "--kills", "4", "--store", join(directory, "store.db")]);
       assertOk(ended, 9, 150);
       assert.ok(ended.json.kills >= 4, `kills ${ended.json.kills}`);
     } finally {
@@ -171,6 +160,34 @@ describe("the order system", { concurrency: 1 }, () => {
   });
 });
 
+test("no service outlives its supervisor, whatever ends it", { timeout: 60_000 }, async () => {
+  const directory = mkdtempSync(join(tmpdir(), "orders-test-"));
+  try {
+    const child = spawn(process.execPath, [...flags, entry, "--rate", "50", "--data", directory], { stdio: ["ignore", "pipe", "ignore"] });
+    const gone = new Promise((resolve) => child.once("close", resolve));
+    const port = await new Promise<string>((resolve, reject) => {
+      child.once("error", reject);
+      child.stdout.setEncoding("utf8").on("data", (text: string) => {
+        const found = /http:\/\/127\.0\.0\.1:(\d+)/.exec(text)?.[1];
+        if (found !== undefined) resolve(found);
+      });
+    });
+    child.kill("SIGKILL");
+    // Its output is closed only when no service holds it either.
+    await gone;
+    await assert.rejects(async () => {
+      const deadline = performance.now() + 20_000;
+      while (performance.now() < deadline) await fetch(`http://127.0.0.1:${port}/health`);
+    });
+    // All that was written stands, and is finished by whoever comes next.
+    const ended = await start(["--orders", "20", "--data", directory]);
+    assert.deepEqual([ended.code, ended.json.ok, ended.json.lost], [0, true, 0], ended.out + ended.err);
+    assert.ok(ended.json.orders >= 20);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+});
+
 async function postOrders(port: number): Promise<number[]> {
   const order = { customer: "Ada", sku: "anvil", quantity: 2 };
   const statuses: number[] = [];
@@ -182,7 +199,6 @@ async function postOrders(port: number): Promise<number[]> {
 
 /** Runs without generated orders; when `post` is done it gets its signal, like Ctrl-C. */
 async function startUntilPosted(directory: string, post: (port: number) => Promise<unknown>): Promise<Ended> {
-  const flags = ["--conditions=@waybill/source", "--disable-warning=ExperimentalWarning"];
   const child = spawn(process.execPath, [...flags, entry, "--rate", "0", "--data", directory], {
     stdio: ["ignore", "pipe", "pipe"],
   });

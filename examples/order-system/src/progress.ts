@@ -32,21 +32,15 @@ const latencySample = 2000;
 export function readProgress(database: DatabaseSync): Progress {
   // Rows are never deleted, so the last row's number is their count, at no cost.
   const last = Object.fromEntries(
-    Object.entries(tableOf).map(([service, table]) => [
-      service,
-      database.prepare(`select coalesce(max(rowid), 0) as n from ${table}`),
-    ]),
+    Object.entries(tableOf).map(([service, table]) => [service, database.prepare(`select coalesce(max(rowid), 0) as n from ${table}`)]),
   ) as Record<ServiceName, StatementSync>;
-  const open = database.prepare(
-    "select count(*) as n from orders o where not exists (select 1 from shipments s where s.order_id = o.id)",
-  );
+  const open = database.prepare("select count(*) as n from orders o where not exists (select 1 from shipments s where s.order_id = o.id)");
   const attempts = database.prepare("select coalesce(sum(attempts - 1), 0) as n from payments where rowid > ? and rowid <= ?");
   const shippedSince = database.prepare(
     `select s.at - o.placed_at as ms from shipments s join orders o on o.id = s.order_id
      where s.rowid > ? and s.rowid <= ? order by ms`,
   );
-  const numberOf = (statement: StatementSync, ...values: number[]): number =>
-    (statement.get(...values) as { readonly n: number }).n;
+  const numberOf = (statement: StatementSync, ...values: number[]): number => (statement.get(...values) as { readonly n: number }).n;
 
   let retried = 0;
   let retriedTo = 0;

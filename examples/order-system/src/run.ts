@@ -56,8 +56,7 @@ const readAhead = 2000;
 export async function run(options: RunOptions): Promise<RunResult> {
   const args = options.arguments;
   const transport = await openTransport(options.server.url);
-  const store =
-    args.store === undefined ? (hasStore(transport) ? undefined : join(options.directory, "services.db")) : resolve(args.store);
+  const store = args.store === undefined ? (hasStore(transport) ? undefined : join(options.directory, "services.db")) : resolve(args.store);
   const database = openDatabase(store, transport);
   const bus = createBus({ name: "observer", transport });
   try {
@@ -171,7 +170,7 @@ async function withServices(options: RunOptions, bus: Bus, { database, store }: 
   let stopShowing: (() => Promise<void>) | undefined;
   try {
     await supervisor.start();
-    const title = `${bus.transport.name}  http://127.0.0.1:${port}/orders  seed ${seed}`;
+    const title = `http://127.0.0.1:${port}/orders  seed ${seed}  ${bus.transport.name}`;
     report.title(title);
     status = args.chaos ? "chaos; Ctrl-C ends the intake" : "Ctrl-C drains and audits";
     stopShowing = report.show(
@@ -207,8 +206,7 @@ async function withServices(options: RunOptions, bus: Bus, { database, store }: 
         return progress.open() - watch.deadLettered;
       },
       empty: async () =>
-        (await database.outboxRows()) === 0 &&
-        (await watch.queues()).every(({ depth }) => typeof depth !== "number" || depth === 0),
+        (await database.outboxRows()) === 0 && (await watch.queues()).every(({ depth }) => typeof depth !== "number" || depth === 0),
       progress: state,
       signal: broken.signal,
     });

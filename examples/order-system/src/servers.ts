@@ -11,8 +11,7 @@ export interface Server {
 /** One line a name: what starts its server, with its files in `directory`. */
 const starters: Readonly<Record<string, (directory: string) => Promise<Server>>> = {
   // No server: the file is all there is.
-  embedded: (directory) =>
-    Promise.resolve(running(pathToFileURL(join(directory, "messages.db")).href.replace(/^file:/, "embedded:"))),
+  embedded: (directory) => Promise.resolve(running(pathToFileURL(join(directory, "messages.db")).href.replace(/^file:/, "embedded:"))),
 };
 
 export const serverNames: readonly string[] = Object.keys(starters);

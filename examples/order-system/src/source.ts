@@ -15,8 +15,7 @@ export async function* fromInput(
 ): AsyncGenerator<Incoming> {
   for await (const read of lines) {
     if (!read.ok) onRejected(read.line, read.reason);
-    else
-      yield { order: { ...read.order, id: read.order.id ?? `run-${run}-line-${read.line}` }, source: "input", line: read.line };
+    else yield { order: { ...read.order, id: read.order.id ?? `run-${run}-line-${read.line}` }, source: "input", line: read.line };
   }
 }
 

@@ -10,7 +10,7 @@ export function summary(result: RunResult, args: Arguments): string[] {
     `${count(audit.orders)} orders in ${seconds.toFixed(1)} s, ${(audit.orders / Math.max(seconds, 0.001)).toFixed(0)} a second`,
   ];
   if (args.chaos) lines.push(`${kills} kills, each with orders unfinished`);
-  if (args.chaos && kills < args.kills) lines.push(`Only ${kills} of ${args.kills} kills: too few orders for more`);
+  if (args.chaos && kills < args.kills) lines.push(`${kills} kills and not ${args.kills}: the orders were over before`);
   if (result.failure !== undefined) lines.push(`Failed: ${result.failure.message}`);
   if (result.ending === "stuck") lines.push("Gave up waiting: nothing moved any more, and queues were not empty");
   if (audit.ok) {

@@ -82,12 +82,9 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
       const wasReady = child.ready;
       child.ready = false;
       if (stopping || children.get(service) !== child) return;
-      if (!child.killed && !wasReady)
-        return fail(new Error(`${service} ended at its start (${ending(child.process)})${tail(child)}`));
+      if (!child.killed && !wasReady) return fail(new Error(`${service} ended at its start (${ending(child.process)})${tail(child)}`));
       if (!child.killed && ++unaskedDeaths > maxUnaskedDeaths) {
-        return fail(
-          new Error(`${service} and others ended by themselves ${unaskedDeaths} times (${ending(child.process)})${tail(child)}`),
-        );
+        return fail(new Error(`${service} and others ended by themselves ${unaskedDeaths} times (${ending(child.process)})${tail(child)}`));
       }
       options.onDeath(service, child.killed);
       return launch(service);
@@ -115,10 +112,7 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
   return {
     async start() {
       for (const service of serviceNames) launch(service);
-      const all = await until(
-        () => serviceNames.every((service) => children.get(service)?.ready === true),
-        startTimeoutMs + 1000,
-      );
+      const all = await until(() => serviceNames.every((service) => children.get(service)?.ready === true), startTimeoutMs + 1000);
       if (!all) throw failure ?? new Error("the services are not ready in time");
     },
     ready: (service) => children.get(service)?.ready === true,
@@ -153,6 +147,8 @@ export function createSupervisor(options: SupervisorOptions): Supervisor {
 function forkService(service: ServiceName, options: SupervisorOptions): Child {
   const child = fork(entry, [service], {
     stdio: ["ignore", "pipe", "pipe", "ipc"],
+    // A process group of its own: Ctrl-C is for the supervisor, and would end a service that is just starting.
+    detached: process.platform !== "win32",
     execArgv: process.execArgv.filter((flag) => !flag.startsWith("--test") && !flag.startsWith("--inspect")),
   });
   const lastLines: string[] = [];

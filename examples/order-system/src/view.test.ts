@@ -4,7 +4,7 @@ import { stripVTControlCharacters } from "node:util";
 import { frame, logLine, openScreen, type Scene } from "./view.ts";
 
 const scene: Scene = {
-  title: "embedded  http://127.0.0.1:8080/orders  seed 1",
+  title: "http://127.0.0.1:8080/orders  seed 1  embedded",
   elapsedMs: 3_725_000,
   services: [
     { name: "shop", up: true, done: 12_345, perSecond: 20.04, depth: undefined },

@@ -60,9 +60,7 @@ export function watchTransport(bus: Bus): Watch {
         ...stations.map(({ contract, group }) => ({ topic: contract.topic, group })),
         { topic: GetQuote.topic, group: "pricing" },
       ];
-      return Promise.all(
-        queues.map(async ({ topic, group }) => ({ name: `${topic} of ${group}`, depth: await depth(topic, group) })),
-      );
+      return Promise.all(queues.map(async ({ topic, group }) => ({ name: `${topic} of ${group}`, depth: await depth(topic, group) })));
     },
     async deadOrders() {
       const lists = await Promise.all(

@@ -20,7 +20,8 @@ function report(message: FromService): void {
 
 // No supervisor, no service: whoever reads the books must be sure that nobody writes them any more.
 process.on("disconnect", () => process.exit(0));
-// Ctrl-C reaches every process of the terminal; the supervisor says when to stop.
+if (!process.connected) process.exit(0);
+// The supervisor says when to stop.
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});
 
 let stop: (() => Promise<void>) | undefined;

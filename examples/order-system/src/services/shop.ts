@@ -71,8 +71,7 @@ export function shop(service: ServiceContext): Service {
     async opened() {
       door = await listen(settings.port, {
         ready: () => open && bus.status().healthy,
-        place: (order) =>
-          place({ order: { ...order, id: order.id ?? randomUUID() }, source: "http", line: undefined, resent: false }),
+        place: (order) => place({ order: { ...order, id: order.id ?? randomUUID() }, source: "http", line: undefined, resent: false }),
         state: (id) => stateOf(database, id),
       });
       open = true;
