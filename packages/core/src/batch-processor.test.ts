@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { test } from "node:test";
+import { promisify } from "node:util";
 import type { BatchProcessorOptions } from "./batch-processor.ts";
 import { createBatchProcessor } from "./batch-processor.ts";
 import { isWaybillError } from "./errors.ts";
@@ -278,4 +280,14 @@ void test("wrong options are refused", () => {
       key,
     );
   }
+});
+
+void test("a process whose only work is a batch that waits goes on until it is done", { timeout: 30_000 }, async () => {
+  const source = `
+    import { createBatchProcessor } from ${JSON.stringify(new URL("batch-processor.ts", import.meta.url).href)};
+    const processor = createBatchProcessor({ size: 9, interval: 20, maxWaiting: 9, process: async (items) => items });
+    console.log(await processor.add("done"));
+    console.log(await processor.close());`;
+  const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "--eval", source]);
+  assert.equal(stdout, "done\n0\n");
 });

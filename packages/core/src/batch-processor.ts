@@ -4,6 +4,7 @@ import { withDeadline } from "./deadline.ts";
 import { createDeque } from "./deque.ts";
 import { durationMs, type Duration } from "./duration.ts";
 import { WaybillError } from "./errors.ts";
+import { createKeepAlive } from "./keep-alive.ts";
 
 export interface BatchProcessorOptions<T, R> {
   /** Items of one batch at most. */
@@ -73,10 +74,7 @@ export function createBatchProcessor<T, R = void>(options: BatchProcessorOptions
   }
 
   if (maxWaiting < size) {
-    throw new WaybillError(
-      "CONFIG",
-      `batchProcessor.maxWaiting: expected at least size (${size}), found the number ${maxWaiting}`,
-    );
+    throw new WaybillError("CONFIG", `batchProcessor.maxWaiting: expected at least size (${size}), found the number ${maxWaiting}`);
   }
 
   /** In order; those that were aborted stay in it until they are met. */
@@ -84,6 +82,7 @@ export function createBatchProcessor<T, R = void>(options: BatchProcessorOptions
   const running = new Set<readonly Entry<T, R>[]>();
   const flushes = new Set<{ readonly upTo: number; readonly done: () => void }>();
   const ending = new AbortController();
+  const keepAlive = createKeepAlive();
   let waiting = 0;
   let waitingBytes = 0;
   let batches = 0;
@@ -106,6 +105,7 @@ export function createBatchProcessor<T, R = void>(options: BatchProcessorOptions
       void run(take());
       head = first();
     }
+    keepAlive.set(head !== undefined || running.size > 0);
     if (head === undefined || running.size >= concurrency) {
       timer?.cancel();
       timer = undefined;
@@ -189,8 +189,7 @@ export function createBatchProcessor<T, R = void>(options: BatchProcessorOptions
     if (waiting >= maxWaiting) return Promise.reject(new WaybillError("BUFFER_FULL", `${waiting} items wait for their batch`));
     return new Promise((resolve, reject) => {
       const bytes = sizeOf === undefined ? 0 : sizeOf(item);
-      if (!(bytes >= 0 && bytes < Infinity))
-        throw new WaybillError("CONFIG", "batchProcessor.sizeOf: expected a number of bytes");
+      if (!(bytes >= 0 && bytes < Infinity)) throw new WaybillError("CONFIG", "batchProcessor.sizeOf: expected a number of bytes");
       const entry: Entry<T, R> = {
         item,
         order: (lastOrder += 1),
@@ -215,6 +214,7 @@ export function createBatchProcessor<T, R = void>(options: BatchProcessorOptions
       settle(entry, undefined, aborted(), true);
       // Those that were aborted must not pile up behind one that waits.
       if (queue.size > 64 && queue.size > 2 * waiting) queue.remove(({ settled }) => settled);
+      start();
       tellFlushes();
     };
     signal.addEventListener("abort", onAbort, { once: true });
@@ -251,12 +251,7 @@ export function createBatchProcessor<T, R = void>(options: BatchProcessorOptions
     const giveUp = (entry: Entry<T, R>, certainty: "definite" | "indefinite"): void => {
       if (entry.settled) return;
       left += 1;
-      settle(
-        entry,
-        undefined,
-        new WaybillError("CLOSED", `the batch processor was closed: ${whatOf[certainty]}`, { certainty }),
-        true,
-      );
+      settle(entry, undefined, new WaybillError("CLOSED", `the batch processor was closed: ${whatOf[certainty]}`, { certainty }), true);
     };
     for (const batch of running) for (const entry of batch) giveUp(entry, "indefinite");
     for (const entry of queue.clear()) {
@@ -264,6 +259,7 @@ export function createBatchProcessor<T, R = void>(options: BatchProcessorOptions
       giveUp(entry, "definite");
     }
     tellFlushes();
+    keepAlive.set(false);
     return left;
   }
 

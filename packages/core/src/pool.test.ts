@@ -1,5 +1,7 @@
 import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
 import { test } from "node:test";
+import { promisify } from "node:util";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { isWaybillError } from "./errors.ts";
@@ -112,10 +114,7 @@ void test("waiting in vain names who holds them, and for how long", async () => 
   await pool.acquire({ holder: "consumer\nbilling" });
   const waiting = assert.rejects(
     pool.acquire(),
-    code(
-      "POOL_TIMEOUT",
-      '"links": none of 2 came free in 1000 ms; held by "relay" for 1250 ms, "consumer\\nbilling" for 1000 ms',
-    ),
+    code("POOL_TIMEOUT", '"links": none of 2 came free in 1000 ms; held by "relay" for 1250 ms, "consumer\\nbilling" for 1000 ms'),
   );
   const quick = assert.rejects(pool.acquire({ timeout: "100ms" }), code("POOL_TIMEOUT", "in 100 ms"));
   assert.equal(pool.stats().waiting, 2);
@@ -398,4 +397,15 @@ void test("wrong options are refused, all at once", () => {
       code("CONFIG", "pool.acquireTimeout")(error),
   );
   assert.throws(() => make({ min: 3 }), code("CONFIG", "pool.min"));
+});
+
+void test("a process whose only work is a wait for the pool goes on until it is over", { timeout: 30_000 }, async () => {
+  const source = `
+    import { createPool } from ${JSON.stringify(new URL("pool.ts", import.meta.url).href)};
+    const pool = createPool({ name: "x", max: 1, acquireTimeout: 30, create: () => 1, destroy() {} });
+    await pool.acquire({ holder: "first" });
+    await pool.acquire().catch((error) => console.log(error.code));
+    console.log((await pool.close({ timeout: 20 })).map(({ holder }) => holder));`;
+  const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "--eval", source]);
+  assert.equal(stdout, "POOL_TIMEOUT\n[ 'first' ]\n");
 });

@@ -3,6 +3,7 @@ import { assertOptions } from "./config.ts";
 import { withDeadline } from "./deadline.ts";
 import { durationMs } from "./duration.ts";
 import { WaybillError } from "./errors.ts";
+import { createKeepAlive } from "./keep-alive.ts";
 import { safeText } from "./log.ts";
 import { poolSpec, type AcquireOptions, type ConnectionPool, type Holder, type Lease, type PoolOptions } from "./pool-types.ts";
 
@@ -48,6 +49,7 @@ export function createPool<T>(options: PoolOptions<T>): ConnectionPool<T> {
   const waiters = new Set<Waiter<T>>();
   const creates = new Set<AbortController>();
   const leaked: Holder[] = [];
+  const keepAlive = createKeepAlive();
   let checking = 0;
   let destroying = 0;
   let created = 0;
@@ -202,6 +204,7 @@ export function createPool<T>(options: PoolOptions<T>): ConnectionPool<T> {
 
   function leave(waiter: Waiter<T>): void {
     waiters.delete(waiter);
+    keepAlive.set(waiters.size > 0);
     waiter.timer.cancel();
     waiter.unlisten();
   }
@@ -233,6 +236,7 @@ export function createPool<T>(options: PoolOptions<T>): ConnectionPool<T> {
       };
       signal?.addEventListener("abort", onAbort, { once: true });
       waiters.add(waiter);
+      keepAlive.set(true);
       pump();
     });
   }
@@ -263,6 +267,7 @@ export function createPool<T>(options: PoolOptions<T>): ConnectionPool<T> {
   async function shut(timeoutMs: number): Promise<readonly Holder[]> {
     sweep?.cancel();
     for (const waiter of waiters) refuse(waiter, closed());
+    keepAlive.set(true);
     for (const controller of creates) controller.abort();
     for (const entry of idle.splice(0)) void destroy(entry.value);
     await quiet(timeoutMs);
@@ -273,6 +278,7 @@ export function createPool<T>(options: PoolOptions<T>): ConnectionPool<T> {
     }
     loans.clear();
     await quiet(destroyMs);
+    keepAlive.set(false);
     return missing;
   }
 
@@ -289,8 +295,7 @@ export function createPool<T>(options: PoolOptions<T>): ConnectionPool<T> {
     const opening = creates.size === 0 ? "" : `, ${creates.size} being opened`;
     return new WaybillError("POOL_TIMEOUT", `pool "${name}": none of ${max} came free in ${waitedMs} ms; ${holders}${opening}`);
   }
-  const slowCreate = (): WaybillError =>
-    new WaybillError("CONNECTION", `pool "${name}": opening one took longer than ${acquireMs} ms`);
+  const slowCreate = (): WaybillError => new WaybillError("CONNECTION", `pool "${name}": opening one took longer than ${acquireMs} ms`);
   const closed = (): WaybillError => new WaybillError("CLOSED", `pool "${name}" is closed`);
   const aborted = (): WaybillError => new WaybillError("ABORTED", `the signal fired while waiting for pool "${name}"`);
 
