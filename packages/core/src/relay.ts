@@ -26,7 +26,8 @@ export interface RelayOptions {
 }
 
 const limit = 500;
-const leaseMs = 30_000;
+/** How long the rows of a relay that died stay with it. */
+const leaseMs = 10_000;
 const pollMs = 1_000;
 
 export function createRelay({ store, owner, publisher, wire, clock, sent }: RelayOptions): Relay {
