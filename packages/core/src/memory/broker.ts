@@ -3,6 +3,7 @@ import { createTurn } from "../turn.ts";
 import { createLink, type Host, type Link, type MemoryTransport } from "./link.ts";
 import { createLogShape } from "./log.ts";
 import { readOptions, type MemoryOptions, type Settings } from "./options.ts";
+import { createPushShape } from "./push.ts";
 import { createQueueShape } from "./queue.ts";
 import type { CommitFault, Shape } from "./shape.ts";
 
@@ -11,6 +12,8 @@ import type { CommitFault, Shape } from "./shape.ts";
  * takes over. What it keeps ends with it.
  */
 export interface MemoryBroker {
+  /** Messages published so far that nobody was there for, so that nobody keeps them. */
+  readonly unheard: number;
   /** A new transport on it, not yet connected. */
   open(): MemoryTransport;
   /**
@@ -47,6 +50,9 @@ export function memoryBroker(options: MemoryOptions = {}): MemoryBroker {
   }
 
   const broker: MemoryBroker = {
+    get unheard() {
+      return host.shape.unheard();
+    },
     open() {
       opened += 1;
       const link = createLink(host, `memory-${opened}`);
@@ -90,5 +96,12 @@ export function memoryBroker(options: MemoryOptions = {}): MemoryBroker {
 const oneLane: Lanes = { of: () => "", batches: 1, maxMessages: 1_000, maxBytes: 8 * 1024 * 1024 };
 
 function createShape(settings: Settings): Shape {
-  return settings.shape === "log" ? createLogShape(settings) : createQueueShape(settings);
+  switch (settings.shape) {
+    case "queue":
+      return createQueueShape(settings);
+    case "log":
+      return createLogShape(settings);
+    case "push":
+      return createPushShape(settings);
+  }
 }

@@ -116,6 +116,8 @@ export function createLogShape(settings: Settings): Shape {
 
   return {
     capabilities: logCapabilities(settings),
+    // Whoever comes later finds it.
+    unheard: () => 0,
     publish(messages) {
       let outcomes: PublishOutcome[] | undefined;
       const names = new Set<string>();

@@ -35,6 +35,7 @@ export function createQueueShape(settings: Settings): Shape {
   const inboxes = createInboxes(queues.own);
   const changed: GroupQueue[] = [];
   let lastPosition = 0;
+  let unheard = 0;
 
   function refuse(message: Message): WaybillError | undefined {
     const refused = refusalOf(message, settings);
@@ -64,7 +65,8 @@ export function createQueueShape(settings: Settings): Shape {
     const topic = topics.find(message.topic);
     if (topic === undefined) {
       const inbox = inboxes.find(message.topic);
-      if (inbox !== undefined) putInto(inbox, message);
+      if (inbox === undefined) unheard += 1;
+      else putInto(inbox, message);
       return;
     }
     if (topic.recent !== undefined && !topic.recent.add(message.id)) return;
@@ -129,6 +131,7 @@ export function createQueueShape(settings: Settings): Shape {
   const transactions = createTransactions(broker);
   return {
     capabilities: queueCapabilities(settings),
+    unheard: () => unheard,
     publish(messages, tx) {
       if (tx === undefined) return publishNow(messages);
       return messages.map((message) => {

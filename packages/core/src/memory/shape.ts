@@ -19,6 +19,8 @@ export interface Shape {
   browse?(request: BrowseRequest): readonly Browsed[];
   remove?(topic: string, group: string, positions: readonly Position[]): number;
   seek?(topic: string, group: string, to: StartPosition): void;
+  /** Messages that nobody was there for. */
+  unheard(): number;
 }
 
 export interface TransactionLink {
