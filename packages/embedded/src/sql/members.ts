@@ -1,6 +1,7 @@
 import { readFileSync, readlinkSync } from "node:fs";
 import { hostname } from "node:os";
 import { bootId } from "./clock.ts";
+import { freeRowsOf } from "./outbox.ts";
 import { endLeasesOf } from "./recover.ts";
 import type { Settling } from "./settle.ts";
 import { removeInbox } from "./retention.ts";
@@ -79,5 +80,6 @@ export function removeMember(on: Settling, id: number, how: "died" | "left"): vo
   endLeasesOf(on, id, undefined, how === "died" ? "expired" : "released");
   for (const row of on.connection.all("select topic from waybill_inboxes where owner = ?", id)) removeInbox(on.connection, on.catalog, String(row[0]));
   on.connection.run("delete from waybill_consumers where owner = ?", id);
+  freeRowsOf(on.connection, id);
   on.connection.run("delete from waybill_members where id = ?", id);
 }

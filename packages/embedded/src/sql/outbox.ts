@@ -28,6 +28,16 @@ function orderOf(message: Message): string | null {
   return message.key === undefined ? null : `${message.topic}\0${message.key}`;
 }
 
+/** A relay by its member, so that what it held is free at once when the member is dead. */
+export function holderOfRows(member: number, owner: string): string {
+  return `${member}/${owner}`;
+}
+
+/** In a write transaction. */
+export function freeRowsOf(connection: Connection, member: number): void {
+  connection.run("update waybill_outbox set owner = null, until = null where owner glob ?", holderOfRows(member, "*"));
+}
+
 /** In a write transaction. The oldest rows that nobody holds, without those behind a row of their key that somebody else holds. */
 export function takeRows(connection: Connection, owner: string, limit: number, leaseMs: number, now: number): OutboxRow[] {
   const rows = connection.all(

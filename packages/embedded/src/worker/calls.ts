@@ -1,5 +1,5 @@
 import type { Topology } from "@waybill/core";
-import { backlogOf, doneRows, releaseRows, takeRows } from "../sql/outbox.ts";
+import { backlogOf, doneRows, holderOfRows, releaseRows, takeRows } from "../sql/outbox.ts";
 import { appliedRows, forgetRows } from "../sql/inbox.ts";
 import { browseGroup, inspectGroup, removeFrom, seekGroup } from "../sql/group.ts";
 import { listMembers } from "../sql/members.ts";
@@ -68,19 +68,19 @@ export const plainCalls: { readonly [N in PlainName]: PlainCall<N> } = {
   },
   takeOutbox: {
     writes: true,
-    run: ({ connection, clock }, { owner, limit, leaseMs }) => takeRows(connection, owner, limit, leaseMs, clock.now()),
+    run: (on, { owner, limit, leaseMs }) => takeRows(on.connection, holderOfRows(on.owner, owner), limit, leaseMs, on.clock.now()),
   },
   doneOutbox: {
     writes: true,
-    run({ connection }, { owner, rows }) {
-      doneRows(connection, owner, rows);
+    run(on, { owner, rows }) {
+      doneRows(on.connection, holderOfRows(on.owner, owner), rows);
       return null;
     },
   },
   releaseOutbox: {
     writes: true,
-    run({ connection }, { owner, rows }) {
-      releaseRows(connection, owner, rows);
+    run(on, { owner, rows }) {
+      releaseRows(on.connection, holderOfRows(on.owner, owner), rows);
       return null;
     },
   },
