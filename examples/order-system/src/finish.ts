@@ -19,8 +19,8 @@ export type Ending = "done" | "quiet" | "stuck" | "stopped";
 const lookMs = 150;
 const quietMs = 4000;
 const stuckMs = 60_000;
-/** After the last order has ended: for acknowledgements that are still under way. */
-const emptyMs = 15_000;
+/** After the last order has ended: for acknowledgements under way, and for what a dead relay still held. */
+const emptyMs = 45_000;
 
 /** Waits until all orders have ended, or until there is nothing left to wait for. */
 export async function untilFinished(options: FinishOptions): Promise<Ending> {

@@ -63,11 +63,17 @@ function openDirectory(args: Arguments): string {
   return directory;
 }
 
+/** npm hands on the signal that the terminal has given to both: within this time two are one. */
+const sameSignalMs = 700;
+
 /** Fires at the first signal; the second ends the process, and with it the services. */
 function stopSignal(): AbortSignal {
   const stop = new AbortController();
+  let firstAt = 0;
   const onSignal = (): void => {
-    if (stop.signal.aborted) process.exit(130);
+    if (stop.signal.aborted && performance.now() - firstAt > sameSignalMs) process.exit(130);
+    if (stop.signal.aborted) return;
+    firstAt = performance.now();
     stop.abort();
   };
   for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(name, onSignal);
