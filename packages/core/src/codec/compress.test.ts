@@ -36,14 +36,14 @@ for (const encoding of encodings) {
     const packed = await compress(sample(10_000), encoding);
     assert.equal((await unpack(packed, encoding, 10_000)).length, 10_000);
     await assert.rejects(unpack(packed, encoding, 9_999), unreadable);
-    const bomb = await compress(Buffer.alloc(256 * mib), encoding);
-    assert.ok(bomb.length < mib);
+    const bomb = await compress(Buffer.alloc(64 * mib), encoding);
+    assert.ok(bomb.length < mib / 8);
     const before = process.memoryUsage().arrayBuffers;
     await assert.rejects(
       unpack(bomb, encoding, 4 * mib),
       (error) => unreadable(error) && /more than 4194304 bytes/.test((error as Error).message),
     );
-    assert.ok(process.memoryUsage().arrayBuffers - before < 64 * mib);
+    assert.ok(process.memoryUsage().arrayBuffers - before < 32 * mib);
   });
 
   void test(`${encoding}: is undone once only`, async () => {
@@ -75,17 +75,7 @@ void test("no encoding is none, an unknown one is refused", async () => {
   assert.equal(decompress(body, "", 0), body);
   assert.equal(decompress(body, "identity", 0), body);
   assert.deepEqual(Buffer.from(await unpack(zlib.gzipSync("x"), "GZIP")), body);
-  for (const encoding of [
-    "deflate",
-    "snappy",
-    "gzip,br",
-    " gzip",
-    "x-gzip",
-    "__proto__",
-    "constructor",
-    "\n",
-    "x".repeat(1_000_000),
-  ]) {
+  for (const encoding of ["deflate", "snappy", "gzip,br", " gzip", "x-gzip", "__proto__", "constructor", "\n", "x".repeat(1_000_000)]) {
     await assert.rejects(
       unpack(body, encoding),
       (error) => unreadable(error) && (error as Error).message.length < 200,
