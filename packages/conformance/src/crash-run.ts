@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { Delivery } from "@waybill/core";
 import { startActor } from "./actors.ts";
 import type { Actor } from "./actors.ts";
 import type { Verdict } from "./anomalies.ts";
@@ -10,6 +11,7 @@ import { collector } from "./recorder.ts";
 import type { Rig } from "./rig.ts";
 import type { ConsumerScript, ProducerScript } from "./script.ts";
 import type { Broker } from "./target.ts";
+import { subscribe } from "./taker.ts";
 
 export interface CrashRun {
   readonly point?: CrashPoint;
@@ -29,6 +31,8 @@ export interface Ran {
   readonly topic: string;
   readonly group: string;
   readonly broker: Broker;
+  /** Ids of what arrived on the consumers' output. */
+  readonly outputs: ReadonlySet<string>;
 }
 
 /** Producers and consumers as processes of their own, one of them killed again and again; then a drain, and the checker. */
@@ -58,6 +62,7 @@ export async function crashRun(rig: Rig, run: CrashRun): Promise<Ran> {
   };
 
   await prepareStore(rig, broker, run);
+  const outputs = await listen(rig, broker, run);
   let deaths = 0;
   const steady: Actor[] = [];
   // The group exists before anything is published, so that everything is owed to it.
@@ -87,13 +92,23 @@ export async function crashRun(rig: Rig, run: CrashRun): Promise<Ran> {
     steady.push(victim);
   }
   let reason: "complete" | "timeout" = "complete";
-  await rig.until("the drain", index.drained, 20_000).catch(() => (reason = "timeout"));
+  const arrived = (): boolean => run.consumer?.output === undefined || [...index.handled].every((id) => outputs.has(`out.${id}`));
+  await rig.until("the drain", () => index.drained() && arrived(), 20_000).catch(() => (reason = "timeout"));
   await Promise.all(steady.map((actor) => rig.within("the end of an actor", actor.stop(), 15_000)));
   await effects(rig, broker, run, note);
   note({ f: "drain", type: "end", reason });
   const verdict = checkHistory(history.records);
   rig.saw(verdict.counts.ok);
-  return { verdict, records: history.records, deaths, topic, group, broker };
+  return { verdict, records: history.records, deaths, topic, group, broker, outputs };
+}
+
+async function listen(rig: Rig, broker: Broker, run: CrashRun): Promise<ReadonlySet<string>> {
+  const seen = new Set<string>();
+  const topic = run.consumer?.output;
+  if (topic === undefined) return seen;
+  const onDelivery = (delivery: Delivery): void => void seen.add(delivery.message.id);
+  await subscribe(rig, await rig.transport(broker), { topic, group: "out" }, { ack: true, onDelivery });
+  return seen;
 }
 
 async function prepareStore(rig: Rig, broker: Broker, run: CrashRun): Promise<void> {
@@ -133,9 +148,17 @@ async function effects(rig: Rig, broker: Broker, run: CrashRun, note: (event: Hi
   }
 }
 
+interface Following {
+  see(record: UnsequencedRecord): void;
+  readonly handled: ReadonlySet<string>;
+  drained(): boolean;
+  isDone(actor: Actor): boolean;
+}
+
 /** What is still to be handled, as the records come in. */
-function follow(topic: string, group: string): { see(record: UnsequencedRecord): void; drained(): boolean; isDone(actor: Actor): boolean } {
+function follow(topic: string, group: string): Following {
   const owed = new Set<string>();
+  const handled = new Set<string>();
   const ended = new Set<string>();
   const doneActors = new WeakSet<Actor>();
   const watched = new WeakSet<Actor>();
@@ -145,8 +168,10 @@ function follow(topic: string, group: string): { see(record: UnsequencedRecord):
         if (record.dest === topic && !ended.has(record.msg)) owed.add(record.msg);
         if (record.from === group) settle(record.msg);
       }
+      if (record.f === "delivery" && record.type === "handled-ok" && record.dest === topic) handled.add(record.msg);
       if (record.f === "delivery" && record.group === group && (record.type === "handled-ok" || record.type === "dead-lettered")) settle(record.msg);
     },
+    handled,
     drained: () => owed.size === 0,
     isDone(actor) {
       if (!watched.has(actor)) {

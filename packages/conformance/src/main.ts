@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util";
 import { loadTarget } from "./bind.ts";
 import { runSuite } from "./run-suite.ts";
-import { line, summary } from "./table.ts";
+import { line, summary, textOf } from "./table.ts";
 import { targetModules } from "./targets.ts";
 
 const { values } = parseArgs({
@@ -39,7 +39,7 @@ const results = await runSuite(target, {
   },
 });
 if (values.json) {
-  const told = results.map(({ error, ...result }) => (error === undefined ? result : { ...result, error: error instanceof Error ? error.message : String(error) }));
+  const told = results.map(({ error, ...result }) => (error === undefined ? result : { ...result, error: textOf(error) }));
   console.log(JSON.stringify({ transport: target.name, seed, full: values.full, results: told }));
 } else console.log(`\n${summary(target.name, seed, results)}`);
 process.exitCode = results.length === 0 || results.some((result) => result.outcome === "failed") ? 1 : 0;

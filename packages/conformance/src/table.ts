@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import type { CaseResult, Outcome } from "./case.ts";
 
 const signs: Readonly<Record<Outcome, string>> = { proved: "proved  ", refused: "refused ", failed: "FAILED  ", untested: "untested" };
@@ -18,8 +19,9 @@ export function summary(name: string, seed: number, results: readonly CaseResult
   return `${name}: ${counts}; ${checked.toLocaleString("en")} messages checked in ${seconds.toFixed(1)} s; seed ${seed}`;
 }
 
-function textOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
+/** Of whatever a case threw. */
+export function textOf(error: unknown): string {
+  if (!(error instanceof Error)) return inspect(error);
   const cause = error.cause === undefined ? "" : `\ncause: ${textOf(error.cause)}`;
   return `${error.stack ?? error.message}${cause}`;
 }

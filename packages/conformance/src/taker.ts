@@ -56,6 +56,8 @@ export function asking(rig: Rig, fields: Asked): SubscribeRequest {
 export interface TakerOptions {
   /** Acknowledges each batch as it comes. */
   readonly ack?: boolean;
+  /** Awaited after each batch, before the next one is asked for. */
+  readonly gate?: () => Promise<void>;
   /** Told of each delivery, as it comes. */
   readonly onDelivery?: (delivery: Delivery) => void;
 }
@@ -88,6 +90,7 @@ export async function subscribe(rig: Rig, transport: Transport, fields: Asked, o
         at.push(now);
         options.onDelivery?.(delivery);
       }
+      if (options.gate !== undefined) await options.gate();
       if (options.ack !== true) continue;
       const outcomes = await subscription.settle(batch.map((delivery) => ({ kind: "ack", delivery })));
       for (const [index, delivery] of batch.entries()) if (outcomes[index] !== "lost") acked.push(delivery);

@@ -20,8 +20,12 @@ export interface ConformanceTarget {
   readonly clocked?: boolean;
   /** A store, on a database of its own unless `joined`. Without it the cases of exactly-once effects are not run. */
   readonly store?: (connection: Json, options: { readonly joined: boolean }) => TargetStore;
-  /** Each pair opens a file of an older, or of a newer, format. */
-  readonly formats?: { older(): Promise<Broker>; newer(): Promise<Broker> };
+  readonly formats?: {
+    /** Where the format has changed: a file of each older one, and what is in it. */
+    older?(): Promise<{ readonly broker: Broker; readonly topic: string; readonly ids: readonly string[] }>;
+    /** A file that says it was written by a newer version. */
+    newer(): Promise<Broker>;
+  };
 }
 
 export interface Broker extends AsyncDisposable {

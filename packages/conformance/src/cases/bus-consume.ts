@@ -52,6 +52,7 @@ export const busConsumeCases: readonly Case[] = [
   },
   {
     name: "T03 at most once: published is handled plus counted as dropped",
+    needs: ["groups"],
     async prove(rig) {
       const topic = rig.unique("counted");
       const contract = event<number>(topic);

@@ -41,6 +41,7 @@ export const busPublishCases: readonly Case[] = [
   },
   {
     name: "P03 P18 close settles every publish: ok, or an error that says what it is",
+    needs: ["groups"],
     async prove(rig) {
       const topic = rig.unique("closing");
       const contract = event<number>(topic);

@@ -79,7 +79,9 @@ export const flowCases: readonly Case[] = [
     async prove(rig) {
       const transport = await rig.transport();
       const topic = rig.unique("slow");
-      const slow = await subscribe(rig, transport, { topic, group: group(rig), leaseMs: Math.max(30_000, leaseMs(rig)), credit: { messages: 20, bytes: 1 << 20 } });
+      const awake = Promise.withResolvers<void>();
+      const asked = { topic, group: group(rig), leaseMs: Math.max(30_000, leaseMs(rig)), credit: { messages: 20, bytes: 1 << 20 } };
+      const slow = await subscribe(rig, transport, asked, { gate: () => awake.promise });
       slow.subscription.credit({ messages: 0, bytes: 0 });
       const count = rig.scale(30_000, 300_000);
       const size = Math.min(500, transport.lanes.maxMessages);
@@ -87,6 +89,7 @@ export const flowCases: readonly Case[] = [
         const outcomes = await publish(rig, transport, Array.from({ length: size }, () => message(rig, topic, { key: "k", body: "small" })));
         for (const outcome of outcomes) if (!outcome.ok) throw outcome.error;
       }
+      awake.resolve();
       slow.subscription.credit({ messages: 10_000, bytes: 64 << 20 });
       let settled = 0;
       const missed = (): number => slow.events.reduce((sum, event) => sum + (event.kind === "gap" ? (event.count ?? Number.NaN) : 0), 0);

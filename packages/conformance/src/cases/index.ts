@@ -2,7 +2,9 @@ import type { Case } from "../case.ts";
 import { badInputCases } from "./bad-input.ts";
 import { busConsumeCases } from "./bus-consume.ts";
 import { busPublishCases } from "./bus-publish.ts";
+import { confirmCases } from "./confirm.ts";
 import { crashCases } from "./crash.ts";
+import { diskCases } from "./disk.ts";
 import { effectCases } from "./effect.ts";
 import { faceCases } from "./faces.ts";
 import { flowCases } from "./flow.ts";
@@ -18,6 +20,7 @@ import { timingCases } from "./timing.ts";
 /** Every case there is, in the order in which they run. */
 export const cases: readonly Case[] = [
   ...publishCases,
+  ...confirmCases,
   ...settleCases,
   ...leaseCases,
   ...groupCases,
@@ -32,4 +35,5 @@ export const cases: readonly Case[] = [
   ...livenessCases,
   ...crashCases,
   ...effectCases,
+  ...diskCases,
 ];
