@@ -90,6 +90,8 @@ export function createPublisher(options: PublisherOptions): Publisher {
   let closed = false;
   let drained = false;
   let sweep: Timer | undefined;
+  /** Of what is added before the next flush, so that a burst reads the clock once; 0: to be read. Whole ms take no room of their own. */
+  let expiry = 0;
   let full: WaybillError | undefined;
   let onIdle: (() => void) | undefined;
   // One controller serves all batches until it has fired: making one for every batch would cost more than the batch.
@@ -114,7 +116,7 @@ export function createPublisher(options: PublisherOptions): Publisher {
     const promise = new Promise<Message>(capture);
     order += 1;
     const entry: Entry = {
-      message, bytes, resolve: capturedResolve, reject: capturedReject, expiresAt: clock.monotonic() + options.timeoutMs, order,
+      message, bytes, resolve: capturedResolve, reject: capturedReject, expiresAt: waits && !alone ? expiryNow() : (expiry ||= expiryNow()), order,
       maybeSent: false, lastError: undefined, settled: false, inRoom: false, inFlight: false, unlisten: undefined,
     };
     if (signal !== undefined) listen(entry, signal);
@@ -124,6 +126,10 @@ export function createPublisher(options: PublisherOptions): Publisher {
     } else enqueue(entry);
     sweep ??= clock.after(sweepMs, sweepNow);
     return promise;
+  }
+
+  function expiryNow(): number {
+    return Math.ceil(clock.monotonic() + options.timeoutMs);
   }
 
   /** One object for a whole burst: a million stacks would be the leak that the bound is there to prevent. */
@@ -169,6 +175,7 @@ export function createPublisher(options: PublisherOptions): Publisher {
   }
 
   function flush(lane: Lane): void {
+    expiry = 0;
     if (turn.isOver()) {
       turn.defer(lane.flush);
       return;

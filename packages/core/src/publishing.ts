@@ -7,9 +7,10 @@ import { compose } from "./middleware.ts";
 import { WaybillError } from "./errors.ts";
 import { sizeOf } from "./failure.ts";
 import { checkHeaderName, checkHeaderValue } from "./headers.ts";
+import type { Ids } from "./id.ts";
 import type { Publisher } from "./publisher.ts";
 import type { CapabilityName, Headers, Message, Transport } from "./transport.ts";
-import type { Wire } from "./wire.ts";
+import type { Encoded, Wire } from "./wire.ts";
 
 /** What a message takes over from the one that is being handled. */
 export interface Parent {
@@ -38,7 +39,7 @@ export interface PublishingOptions {
   readonly transport: Transport;
   readonly publisher: Publisher;
   readonly clock: Clock;
-  readonly nextId: () => string;
+  readonly nextId: Ids;
   readonly wire: Wire;
   readonly namespaced: (topic: string) => string;
   readonly middleware: readonly PublishMiddleware[];
@@ -73,12 +74,16 @@ export function createPublishing(options: PublishingOptions): Publishing {
     try {
       options.mustBeOpen();
       const message = build(contract, body, choices, parent);
-      if (message instanceof Promise) return message.then((built) => add(built, choices?.signal));
-      return add(message, choices?.signal);
+      return message instanceof Promise ? addBuilt(message, choices?.signal) : add(message, choices?.signal);
     } catch (error) {
       options.refused(namespaced(contract.topic));
       return Promise.reject(error as Error);
     }
+  }
+
+  // Functions of their own, here and below: a closure in the common path would cost every message a context.
+  async function addBuilt(building: Promise<Message>, signal: AbortSignal | undefined): Promise<Published> {
+    return add(await building, signal);
   }
 
   function add(message: Message, signal?: AbortSignal): Promise<Published> {
@@ -88,8 +93,15 @@ export function createPublishing(options: PublishingOptions): Publishing {
   function build(contract: Contract, body: unknown, choices = noChoices, parent?: Parent, addressing = noAddressing): Message | Promise<Message> {
     if (contract.schema !== undefined) {
       const checked = validate(contract.schema, body, `publish to "${contract.topic}"`);
-      if (checked instanceof Promise) return checked.then(() => assemble(contract, body, choices, parent, addressing));
+      if (checked instanceof Promise) return assembleChecked(checked, contract, body, choices, parent, addressing);
     }
+    return assemble(contract, body, choices, parent, addressing);
+  }
+
+  async function assembleChecked(
+    checked: Promise<unknown>, contract: Contract, body: unknown, choices: PublishChoices, parent: Parent | undefined, addressing: Addressing,
+  ): Promise<Message> {
+    await checked;
     return assemble(contract, body, choices, parent, addressing);
   }
 
@@ -100,14 +112,15 @@ export function createPublishing(options: PublishingOptions): Publishing {
     if (body === null) mustHave(topic, "tombstone", "a null body");
     const time = clock.now();
     const headers = headersOf(contract.headers, choices, parent, addressing);
-    const encoded = wire.encode(contract.contentType, body, headers);
+    const encoded = wire.bytes ? wire.encode(contract.contentType, body, headers) : undefined;
+    const known = encoded instanceof Promise ? undefined : encoded;
     const message: Message = {
-      id: choices.id ?? nextId(),
+      id: choices.id ?? nextId(time),
       topic,
       group: undefined,
       key: choices.key ?? contract.key?.(body),
-      body: encoded instanceof Promise ? undefined : encoded.body,
-      headers: encoded instanceof Promise ? headers : encoded.headers,
+      body: known === undefined ? body : known.body,
+      headers: known === undefined ? headers : known.headers,
       time,
       deliverAt: choices.delay === undefined ? undefined : time + durationMs(choices.delay, "delay"),
       expiresAt: addressing.expiresAt ?? (choices.expiresIn === undefined ? undefined : time + durationMs(choices.expiresIn, "expiresIn")),
@@ -117,8 +130,13 @@ export function createPublishing(options: PublishingOptions): Publishing {
       mandatory: contract.kind === "command",
       native: choices.native,
     };
-    if (encoded instanceof Promise) return encoded.then((done) => limited({ ...message, body: done.body, headers: done.headers }));
+    if (encoded instanceof Promise) return withEncoded(message, encoded);
     return wire.bytes ? limited(message) : message;
+  }
+
+  async function withEncoded(message: Message, encoding: Promise<Encoded>): Promise<Message> {
+    const { body, headers } = await encoding;
+    return limited({ ...message, body, headers });
   }
 
   function limited(message: Message): Message {

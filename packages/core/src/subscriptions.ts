@@ -185,8 +185,10 @@ export function createSubscriptions(options: SubscriptionsOptions): Subscription
     const call = around === undefined ? inner : (body: unknown, ctx: Attempt): unknown => around({ body, ctx });
     const handle = (attempt: Attempt): unknown => {
       const body = wire.decode(attempt.item.delivery.message, contract);
-      return body instanceof Promise ? body.then((decoded: unknown) => call(decoded, attempt)) : call(body, attempt);
+      return body instanceof Promise ? callLater(body, attempt) : call(body, attempt);
     };
+    // A function of its own: a closure there would cost every message a context.
+    const callLater = async (body: Promise<unknown>, attempt: Attempt): Promise<unknown> => call(await body, attempt);
     if (definition.kind === "reply") return (attempt) => definition.answer(attempt, () => handle(attempt));
     if (exactlyOnce === undefined || definition.kind === "batch") return handle;
     return (attempt) => exactlyOnce.run([attempt], () => handle(attempt)).then(concludeSingle);

@@ -53,7 +53,7 @@ export function createWire({ bytes, codecs, compression, maxDecodedBytes }: Wire
 
   function decode(message: Message, contract: Contract | undefined): unknown {
     const body = bytes ? unpack(message, contract?.contentType) : message.body;
-    if (body instanceof Promise) return body.then((unpacked: unknown) => accept(message, contract, unpacked));
+    if (body instanceof Promise) return acceptLater(message, contract, body);
     return contract === undefined ? body : accept(message, contract, body);
   }
 
@@ -84,6 +84,10 @@ export function createWire({ bytes, codecs, compression, maxDecodedBytes }: Wire
   };
 }
 
+async function acceptLater(message: Message, contract: Contract | undefined, body: Promise<unknown>): Promise<unknown> {
+  return accept(message, contract, await body);
+}
+
 function accept(message: Message, contract: Contract | undefined, body: unknown): unknown {
   if (contract === undefined) return body;
   const lifted = lift(message, contract, body);
@@ -92,6 +96,8 @@ function accept(message: Message, contract: Contract | undefined, body: unknown)
 
 /** A message without a version, such as a foreign one, is taken for the current one. */
 function lift(message: Message, contract: Contract, body: unknown): unknown {
+  // By reference they are the contract's own.
+  if (message.headers === contract.headers) return body;
   const header = message.headers[versionHeader];
   if (header === undefined || header === contract.headers[versionHeader]) return body;
   const version = Number(header);
