@@ -19,10 +19,7 @@ void test("an error is its class, its message and its code", () => {
     code: "VALIDATION",
     text: "total: expected a number",
   });
-  assert.equal(
-    describeFailure(Object.assign(new Error("connect failed"), { code: "ECONNREFUSED" })).text,
-    "connect failed (ECONNREFUSED)",
-  );
+  assert.equal(describeFailure(Object.assign(new Error("connect failed"), { code: "ECONNREFUSED" })).text, "connect failed (ECONNREFUSED)");
   assert.equal(describeFailure(new Error("")).text, "Error");
   assert.equal(describeFailure("just text").text, "just text");
 });
@@ -153,11 +150,7 @@ void test("credentials are masked in every form they come in", () => {
     `-----BEGIN PRIVATE KEY-----\n${canary}`,
   ];
   for (const form of forms) {
-    for (const text of [
-      describeFailure(new Error(form)).text,
-      describeText(form),
-      describeFailure(new Error("x", { cause: form })).text,
-    ]) {
+    for (const text of [describeFailure(new Error(form)).text, describeText(form), describeFailure(new Error("x", { cause: form })).text]) {
       assert.ok(!text.includes(canary), text);
       assert.ok(text.includes("***"), text);
     }
@@ -167,11 +160,7 @@ void test("credentials are masked in every form they come in", () => {
 });
 
 void test("a credential is masked though the text is cut inside it", () => {
-  for (const form of [
-    `amqp://user:${canary.repeat(400)}@host`,
-    `password="${canary.repeat(400)}"`,
-    `Bearer ${canary.repeat(400)}`,
-  ]) {
+  for (const form of [`amqp://user:${canary.repeat(400)}@host`, `password="${canary.repeat(400)}"`, `Bearer ${canary.repeat(400)}`]) {
     for (const padding of [0, 1, 100, 480, 500]) {
       const { text } = describeFailure(new Error("x".repeat(padding) + " " + form));
       assert.ok(!text.includes("s3cr"), text);
@@ -208,7 +197,6 @@ void test("masking is linear: hostile texts take no longer than plain ones", { t
     "\n    at",
   ];
   const started = performance.now();
-  for (const part of hostile)
-    for (let n = 0; n < 20; n++) describeFailure(new Error(part.repeat(Math.ceil(4_096 / part.length))));
+  for (const part of hostile) for (let n = 0; n < 20; n++) describeFailure(new Error(part.repeat(Math.ceil(4_096 / part.length))));
   assert.ok(performance.now() - started < 5_000);
 });

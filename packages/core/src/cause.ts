@@ -30,9 +30,7 @@ export function describeText(text: string): string {
 
 function codeOf(thrown: unknown): string {
   const code = read(thrown, "code");
-  return typeof code === "string" && read(thrown, "name") === "WaybillError" && Object.hasOwn(errorCodes, code)
-    ? code
-    : "HANDLER";
+  return typeof code === "string" && read(thrown, "name") === "WaybillError" && Object.hasOwn(errorCodes, code) ? code : "HANDLER";
 }
 
 function textOf(thrown: unknown): string {
@@ -61,8 +59,7 @@ function textOfOne(thrown: unknown): string {
   if (thrown === null) return "null was thrown";
   const name = read(thrown, "name");
   const message = read(thrown, "message");
-  if (typeof message !== "string")
-    return typeof thrown === "function" ? "a function was thrown" : "an object that is no error was thrown";
+  if (typeof message !== "string") return typeof thrown === "function" ? "a function was thrown" : "an object that is no error was thrown";
   const label = typeof name === "string" && name !== "" && name !== "WaybillError" ? name.slice(0, 64) : "";
   if (label === "SyntaxError") return label;
   const code = read(thrown, "code");

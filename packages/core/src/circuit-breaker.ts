@@ -121,8 +121,7 @@ export function createCircuitBreaker(options: CircuitBreakerOptions = {}): Circu
     ended,
     async run(work, isFailure = () => true) {
       const wait = waitMs();
-      if (wait > 0)
-        throw new WaybillError("CIRCUIT_OPEN", `the circuit breaker is ${state}: the next call is let through in ${wait} ms`);
+      if (wait > 0) throw new WaybillError("CIRCUIT_OPEN", `the circuit breaker is ${state}: the next call is let through in ${wait} ms`);
       started();
       const mine = generation;
       try {

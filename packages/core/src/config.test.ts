@@ -124,8 +124,7 @@ void test("no value of a string or of an unknown key is shown", () => {
 });
 
 void test("odd roots, keys and values are told, not thrown", () => {
-  for (const root of [undefined, null, 5, "x", [], () => {}])
-    assert.equal(checkOptions(root, spec, "bus")[0]?.expected, "an object");
+  for (const root of [undefined, null, 5, "x", [], () => {}]) assert.equal(checkOptions(root, spec, "bus")[0]?.expected, "an object");
   const own = JSON.parse('{"url":"x","__proto__":1,"constructor":2,"a\\u001b[31m\\n":3}') as object;
   assert.deepEqual(
     checkOptions(own, spec, "bus").map(({ path }) => path),
@@ -143,13 +142,7 @@ void test("an unknown key with no near one lists the known keys", () => {
 });
 
 void test("profiles", () => {
-  const rows = Object.entries(profiles).map(([name, p]) => [
-    name,
-    p.connectTimeoutMs,
-    p.retryAttempts,
-    p.batchSize,
-    p.maxConnections,
-  ]);
+  const rows = Object.entries(profiles).map(([name, p]) => [name, p.connectTimeoutMs, p.retryAttempts, p.batchSize, p.maxConnections]);
   assert.deepEqual(rows, [
     ["development", 5_000, 3, 100, 10],
     ["production", 30_000, 5, 1_000, 50],

@@ -32,8 +32,7 @@ export type ObjectSpec = Readonly<Record<string, Spec>>;
  * so that neither can change without the other: `const spec: SpecFor<RetryOptions> = { ... }`.
  */
 export type SpecFor<Options> = {
-  readonly [Key in keyof Options]-?: Spec &
-    ({} extends Pick<Options, Key> ? { readonly required?: false } : { readonly required: true });
+  readonly [Key in keyof Options]-?: Spec & ({} extends Pick<Options, Key> ? { readonly required?: false } : { readonly required: true });
 };
 
 export interface Problem {
@@ -72,8 +71,7 @@ function checkKeys(value: unknown, spec: ObjectSpec, path: string, problems: Pro
   for (const key of Object.keys(value)) {
     if (Object.hasOwn(spec, key)) continue;
     const near = nearest(key, Object.keys(spec));
-    const expected =
-      near === undefined ? `one of the keys ${Object.keys(spec).join(", ")}` : `no such key (did you mean ${near}?)`;
+    const expected = near === undefined ? `one of the keys ${Object.keys(spec).join(", ")}` : `no such key (did you mean ${near}?)`;
     problems.push({ path: join(path, key), expected, found: kindOf((value as Record<string, unknown>)[key], true) });
   }
   for (const [key, one] of Object.entries(spec)) {

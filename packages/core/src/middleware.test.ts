@@ -74,10 +74,7 @@ void test("next again throws and does not run the rest, at any place, at once or
     misuse("middleware[0] called next() twice"),
   );
   const copies: Step = (one, next) => [next({ ...one }), next({ ...one })];
-  assert.throws(
-    () => compose<Call, unknown>([named("a"), copies], () => (ran += 1))(call()),
-    misuse("middleware[1] called next() twice"),
-  );
+  assert.throws(() => compose<Call, unknown>([named("a"), copies], () => (ran += 1))(call()), misuse("middleware[1] called next() twice"));
   assert.equal(ran, 2);
 });
 

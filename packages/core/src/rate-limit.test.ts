@@ -51,13 +51,7 @@ void test("the burst is a tenth of a second's worth by itself; wrong options are
   const clock = createVirtualClock();
   const limit = createRateLimit({ perSecond: 100, clock });
   assert.deepEqual([limit.take(10), limit.take()], [0, 10]);
-  for (const options of [
-    {},
-    { perSecond: 0 },
-    { perSecond: Number.NaN },
-    { perSecond: 1, burst: 0 },
-    { perSecond: 1, bursts: 1 },
-  ]) {
+  for (const options of [{}, { perSecond: 0 }, { perSecond: Number.NaN }, { perSecond: 1, burst: 0 }, { perSecond: 1, bursts: 1 }]) {
     assert.throws(
       () => createRateLimit(options as never),
       (error) => isWaybillError(error, "CONFIG"),

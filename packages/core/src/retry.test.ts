@@ -132,19 +132,7 @@ void test("whatever was thrown can be judged", () => {
     },
   });
   const policy = checkRetry({ never: [CardRefused, Hostile, "VALIDATION"] }, "retry", { attempts: 3 });
-  for (const thrown of [
-    undefined,
-    null,
-    0,
-    "x",
-    Symbol("x"),
-    Object.freeze({}),
-    hostile,
-    getters,
-    () => {},
-    1n,
-    Object.create(null),
-  ]) {
+  for (const thrown of [undefined, null, 0, "x", Symbol("x"), Object.freeze({}), hostile, getters, () => {}, 1n, Object.create(null)]) {
     assert.equal(isFinal(policy, thrown), false);
   }
 });

@@ -27,10 +27,8 @@ export function jsonCodec(options: JsonOptions = {}): Codec {
     encode(value) {
       const text = stringify(value, strict);
       if (nestsDeeper(text, maxDepth)) throw invalid(`nests deeper than ${maxDepth}`);
-      if (mayHoldLoneSurrogate(text) && loneSurrogate.test(text))
-        throw invalid("holds half of a surrogate pair, which has no UTF-8");
-      if (mayHoldPrototypeKey(text) && holdsPrototypeKey(JSON.parse(text)))
-        throw invalid("has a key that reaches for a prototype");
+      if (mayHoldLoneSurrogate(text) && loneSurrogate.test(text)) throw invalid("holds half of a surrogate pair, which has no UTF-8");
+      if (mayHoldPrototypeKey(text) && holdsPrototypeKey(JSON.parse(text))) throw invalid("has a key that reaches for a prototype");
       return Buffer.from(text, "utf8");
     },
     decode(bytes) {

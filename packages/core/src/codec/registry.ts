@@ -32,10 +32,7 @@ export function createCodecs(codecs: readonly Codec[]): CodecRegistry {
     get(contentType) {
       const codec = byType.get(contentType) ?? byType.get(plainType(contentType));
       if (codec !== undefined) return codec;
-      throw new WaybillError(
-        "UNKNOWN_TYPE",
-        `content type "${safeText(contentType, 80)}" is not one of ${[...byType.keys()].join(", ")}`,
-      );
+      throw new WaybillError("UNKNOWN_TYPE", `content type "${safeText(contentType, 80)}" is not one of ${[...byType.keys()].join(", ")}`);
     },
   };
 }

@@ -9,8 +9,7 @@ export const text: Codec = {
   contentType: "text/plain",
   encode(value) {
     if (typeof value !== "string") throw new WaybillError("VALIDATION", "the body is not a string, as text/plain asks for");
-    if (!value.isWellFormed())
-      throw new WaybillError("VALIDATION", "the body holds half of a surrogate pair, which has no UTF-8");
+    if (!value.isWellFormed()) throw new WaybillError("VALIDATION", "the body holds half of a surrogate pair, which has no UTF-8");
     return Buffer.from(value, "utf8");
   },
   decode(bytes) {
