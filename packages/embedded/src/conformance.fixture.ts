@@ -81,9 +81,10 @@ function flip(path: string, marker: string): void {
   db.exec("pragma wal_checkpoint(truncate)");
   db.close();
   const bytes = readFileSync(path);
-  const at = bytes.indexOf(marker);
+  let at = bytes.indexOf(marker);
   if (at < 0) throw new Error("no stored message has the marker");
-  for (let i = 0; i < marker.length; i++) bytes[at + i]! ^= 0x15;
+  // Everywhere: a page may still have a stale copy of what was moved to another one.
+  for (; at >= 0; at = bytes.indexOf(marker)) for (let i = 0; i < marker.length; i++) bytes[at + i]! ^= 0x15;
   writeFileSync(path, bytes);
 }
 

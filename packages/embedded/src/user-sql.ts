@@ -8,7 +8,7 @@ const maxStatements = 500;
 export function openUserSql(connection: Connection): SyncSql {
   const statements = new Map<string, StatementSync>();
   let isUser = false;
-  connection.db.setAuthorizer((action, name) => {
+  connection.db.setAuthorizer((action, name, second) => {
     if (!isUser) return constants.SQLITE_OK;
     switch (action) {
       case constants.SQLITE_TRANSACTION:
@@ -23,6 +23,11 @@ export function openUserSql(connection: Connection): SyncSql {
       case constants.SQLITE_DROP_TABLE:
       case constants.SQLITE_DROP_INDEX:
         return name?.startsWith("waybill_") === true ? constants.SQLITE_DENY : constants.SQLITE_OK;
+      // The table is the second name.
+      case constants.SQLITE_ALTER_TABLE:
+      case constants.SQLITE_CREATE_TRIGGER:
+      case constants.SQLITE_CREATE_INDEX:
+        return second?.startsWith("waybill_") === true ? constants.SQLITE_DENY : constants.SQLITE_OK;
       default:
         return constants.SQLITE_OK;
     }

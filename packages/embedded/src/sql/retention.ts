@@ -10,20 +10,18 @@ const maxDeleted = 2000;
  */
 export function deleteOld(connection: Connection, now: number, keepMs: number): boolean {
   let left = maxDeleted;
-  const streams = connection.all("select distinct stream from waybill_runs where stored < ?", now - keepMs);
-  for (const [stream] of streams) {
-    const floor = floorOf(connection, Number(stream));
+  for (const row of connection.all("select id from waybill_streams")) {
+    const stream = Number(row[0]);
     const runs = connection.all(
-      "select first, seq, count from waybill_runs where stream = ? and first + count <= ? and stored < ? order by first",
-      stream!,
-      floor,
+      "select first, seq, count from waybill_runs where stream = ? and first + count <= ? and stored < ? order by first limit 1000",
+      stream,
+      readByAll(connection, stream),
       now - keepMs,
     );
     for (const run of runs) {
       const [first, seq, count] = run.map(Number) as [number, number, number];
-      const parked = connection.one("select 1 from waybill_parked where seq between ? and ? limit 1", seq, seq + count - 1);
-      if (parked !== undefined) continue;
-      deleteRun(connection, Number(stream), first, seq, count);
+      if (isNeeded(connection, stream, first, seq, count)) continue;
+      deleteRun(connection, stream, first, seq, count);
       left -= count;
       if (left <= 0) return true;
     }
@@ -31,15 +29,23 @@ export function deleteOld(connection: Connection, now: number, keepMs: number): 
   return false;
 }
 
-/** No group needs an offset below it, except single parked ones. */
-function floorOf(connection: Connection, stream: number): number {
-  const row = connection.one(
-    `select min(
-       coalesce((select min(next) from waybill_cursors where stream = ?1), 9e15),
-       coalesce((select min(first) from waybill_leases where stream = ?1), 9e15))`,
+/** The first offset that some group has still to fetch. */
+function readByAll(connection: Connection, stream: number): number {
+  const row = connection.one("select min(next) from waybill_cursors where stream = ?", stream);
+  return row === undefined || row[0] === null ? Number.MAX_SAFE_INTEGER : Number(row[0]);
+}
+
+/** Something of the run is in hand, or waits by itself. */
+function isNeeded(connection: Connection, stream: number, first: number, seq: number, count: number): boolean {
+  const parked = connection.one("select 1 from waybill_parked where seq between ? and ? limit 1", seq, seq + count - 1);
+  if (parked !== undefined) return true;
+  const lease = connection.one(
+    "select 1 from waybill_leases where stream = ? and first < ? and first + count > ? limit 1",
     stream,
+    first + count,
+    first,
   );
-  return Number(row![0]);
+  return lease !== undefined;
 }
 
 function deleteRun(connection: Connection, stream: number, first: number, seq: number, count: number): void {

@@ -15,7 +15,8 @@ export interface Session {
   readonly connection: Connection;
   readonly catalog: Catalog;
   readonly clock: StoreClock;
-  readonly repeats: Repeats;
+  /** Undefined: repeats are not looked for. */
+  readonly repeats: Repeats | undefined;
   readonly settling: Settling;
   owner: number;
   /** Whether another process (or transport) uses the file: then we pause after each commit, so that it gets its turn. */
@@ -42,12 +43,8 @@ export function openSession(settings: WorkerSettings, ordered: ReadonlySet<numbe
     const catalog = openCatalog(connection);
     let version = -1;
     const clock = transact(connection, turns, settings.lockTimeoutMs, () => openClock(connection));
-    const repeats = watchRepeats({
-      connection,
-      clock,
-      windowMs: settings.deduplicationMs,
-      maxMessages: settings.deduplicationMessages,
-    });
+    const { deduplicationMs: windowMs, deduplicationMessages: maxMessages } = settings;
+    const repeats = windowMs === 0 ? undefined : watchRepeats({ connection, clock, windowMs, maxMessages });
     const session: Session = {
       connection,
       catalog,
@@ -71,10 +68,10 @@ export function openSession(settings: WorkerSettings, ordered: ReadonlySet<numbe
           const result = transact(connection, turns, settings.lockTimeoutMs, run, () => {
             session.atCommit = true;
           });
-          repeats.committed();
+          repeats?.committed();
           return result;
         } catch (error) {
-          repeats.rolledBack();
+          repeats?.rolledBack();
           catalog.forget();
           throw error;
         } finally {

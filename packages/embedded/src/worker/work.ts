@@ -59,9 +59,9 @@ export function runWork(
         if (result.again || result.published) woken = true;
       }
       if (work.batches.length > 0) {
-        session.repeats.catchUp();
+        session.repeats?.catchUp();
         for (const batch of work.batches) appended.push(append(session, toBatch(batch)));
-        session.repeats.write();
+        session.repeats?.write();
         markReaders(appended, subs, session, ordered);
       }
       for (const call of work.calls) answers.push(runCall(session, call, loopCalls));
