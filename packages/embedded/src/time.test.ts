@@ -34,7 +34,7 @@ test("what nobody needs any more is deleted, and nothing else", async (t) => {
   const path = tempFile(t);
   const transport = await openTransport(t, { path, retention: 1 });
   const taken = await take(transport, { topic: "a", group: "g" });
-  await publishAll(transport, Array.from({ length: 3000 }, (_, n) => message("a", String(n))));
+  for (let n = 0; n < 3000; n += 500) await publishAll(transport, Array.from({ length: 500 }, (_, i) => message("a", String(n + i))));
   await until("some in hand", () => taken.got.length >= 1000);
   const stored = async (): Promise<number> => Number((await transport.client.query("select count(*) as n from waybill_messages"))[0]?.["n"]);
   const seen = new Set<unknown>();

@@ -191,6 +191,7 @@ export function startLoop(settings: WorkerSettings, post: Post, end: () => void)
     for (const batch of work.batches) post({ t: "failed", id: batch.id, failure });
     if (trouble_ === "full") {
       fullSince ??= performance.now();
+      upkeep.makeRoom();
       if (performance.now() - fullSince < fullPatienceMs) {
         // Acknowledgements need little room; it may come back.
         settles = [...work.settles, ...settles];

@@ -11,6 +11,8 @@ import type { Sub } from "./state.ts";
 
 export interface Upkeep {
   stop(): void;
+  /** Delete what can be deleted now: there is no room. */
+  makeRoom(): void;
 }
 
 export interface UpkeepOn {
@@ -21,13 +23,15 @@ export interface UpkeepOn {
 }
 
 const everyMs = 200;
-const slowEveryMs = 5000;
+const slowestMs = 5000;
+const fastestMs = 500;
 /** Above it the write-ahead log is copied back even when only the user's thread commits, which never does that itself. */
 const walBytes = 24 * 1024 * 1024;
 
 /** What has to be done now and then: leases that ran out, members that died, retention, the write-ahead log. */
 export function startUpkeep(settings: WorkerSettings, subs: ReadonlyMap<number, Sub>, on: UpkeepOn): Upkeep {
   const self = thisProcess();
+  const slowEveryMs = Math.min(slowestMs, Math.max(fastestMs, settings.retentionMs));
   let slowAt = 0;
   let more = false;
   const timer = setInterval(() => {
@@ -47,7 +51,12 @@ export function startUpkeep(settings: WorkerSettings, subs: ReadonlyMap<number, 
       if (troubleOf(error) === "io") on.trouble(error);
     }
   }, everyMs);
-  return { stop: () => clearInterval(timer) };
+  return {
+    stop: () => clearInterval(timer),
+    makeRoom() {
+      more = true;
+    },
+  };
 }
 
 function keepLeases(session: Session): boolean {
