@@ -1,10 +1,11 @@
 import type { Attempt } from "./attempt.ts";
 import { describeFailure } from "./cause.ts";
-import type { Clock, Timer } from "./clock.ts";
+import type { Clock } from "./clock.ts";
 import type { RequestContract } from "./contract.ts";
 import { isWaybillError, WaybillError } from "./errors.ts";
 import type { Publishing } from "./publishing.ts";
 import type { Delivery, Message, Subscription, Transport } from "./transport.ts";
+import { createTimers, type TimerHandle } from "./timer-wheel.ts";
 import type { Wire } from "./wire.ts";
 
 /** A reply that tells of a failure carries these; never a stack. */
@@ -37,16 +38,20 @@ interface Pending {
   readonly contract: RequestContract;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: WaybillError) => void;
-  readonly timer: Timer;
+  readonly timer: TimerHandle;
+  readonly timeoutMs: number;
   readonly unlisten: (() => void) | undefined;
 }
 
+/** Time-outs are that exact: one timer serves all requests. */
+const timeoutTickMs = 10;
 const inboxCredit = { messages: 10_000, bytes: 64 * 1024 * 1024 };
 
 export function createRequester(options: RequesterOptions): Requester {
   const { transport, clock, publishing, wire, nextId } = options;
   const pending = new Map<string, Pending>();
   const closing = new AbortController();
+  const timeouts = createTimers<string>(clock, timeoutTickMs, timedOut);
   let inbox: Promise<Subscription> | undefined;
 
   function open(): Promise<Subscription> {
@@ -95,10 +100,16 @@ export function createRequester(options: RequesterOptions): Requester {
     const waiting = pending.get(id);
     if (waiting === undefined) return;
     pending.delete(id);
-    waiting.timer.cancel();
+    timeouts.cancel(waiting.timer);
     waiting.unlisten?.();
     if (error === undefined) waiting.resolve(reply);
     else waiting.reject(error);
+  }
+
+  function timedOut(id: string): void {
+    const waiting = pending.get(id);
+    if (waiting === undefined) return;
+    settle(id, new WaybillError("REQUEST_TIMEOUT", `no reply on "${waiting.contract.topic}" within ${waiting.timeoutMs} ms`));
   }
 
   async function request(contract: RequestContract, body: unknown, settings: RequestSettings): Promise<unknown> {
@@ -109,10 +120,10 @@ export function createRequester(options: RequesterOptions): Requester {
     const { address } = await (inbox ??= open());
     const id = nextId();
     const answer = new Promise<unknown>((resolve, reject) => {
-      const timer = clock.after(settings.timeoutMs, () => settle(id, new WaybillError("REQUEST_TIMEOUT", `no reply on "${contract.topic}" within ${settings.timeoutMs} ms`)));
+      const timer = timeouts.add(settings.timeoutMs, id);
       const onAbort = (): void => settle(id, new WaybillError("ABORTED", "the caller's signal fired", { certainty: "indefinite" }));
       settings.signal?.addEventListener("abort", onAbort, { once: true });
-      pending.set(id, { contract, resolve, reject, timer, unlisten: () => settings.signal?.removeEventListener("abort", onAbort) });
+      pending.set(id, { contract, resolve, reject, timer, timeoutMs: settings.timeoutMs, unlisten: () => settings.signal?.removeEventListener("abort", onAbort) });
     });
     const addressing = {
       ...(address === undefined ? {} : { replyTo: address }),
@@ -133,6 +144,7 @@ export function createRequester(options: RequesterOptions): Requester {
     request,
     async close() {
       closing.abort();
+      timeouts.clear();
       for (const id of [...pending.keys()]) settle(id, new WaybillError("CLOSED", "the bus was closed before the reply came", { certainty: "indefinite" }));
       const open = await inbox?.catch(() => undefined);
       await open?.[Symbol.asyncDispose]();

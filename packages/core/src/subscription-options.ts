@@ -1,7 +1,9 @@
 import type { BatchChoices, SubscribeChoices } from "./bus-types.ts";
 import { checkOptions, configError, type Problem, type SpecFor } from "./config.ts";
 import type { Contract } from "./contract.ts";
+import { deadLetterTopic } from "./dead-letter.ts";
 import { durationMs } from "./duration.ts";
+import { WaybillError } from "./errors.ts";
 import { checkGroup } from "./pattern.ts";
 import type { Plan } from "./plan.ts";
 import { checkRetry, checkRetryOptions } from "./retry.ts";
@@ -66,6 +68,7 @@ export function planOf(subject: Subject, choices: SubscribeChoices | BatchChoice
   const problems = problemsOf(choices, path, defaults.batch);
   if (problems.length > 0) throw configError(problems);
   checkGroup(choices.group);
+  checkLength(subject, defaults.group(choices.group));
   const { size = defaults.batchSize, within = "50ms" }: Partial<BatchChoices> = choices;
   const batchSize = defaults.batch ? size : 1;
   const withinMs = defaults.batch ? durationMs(within, `${path}.within`) : 0;
@@ -91,6 +94,15 @@ export function planOf(subject: Subject, choices: SubscribeChoices | BatchChoice
     exactlyOnce: choices.exactlyOnce,
     native: choices.native,
   };
+}
+
+/** The strictest broker (Kafka) allows 249 characters, and the dead-letter topic is the longest name that is made of these. */
+function checkLength({ topic, pattern }: Subject, group: string): void {
+  const name = topic ?? pattern ?? "";
+  const made = deadLetterTopic(name, group).length;
+  if (made > 249) {
+    throw new WaybillError("NAME", `topic and group make a dead-letter topic of ${made} characters: at most 249 are allowed`, { remedy: "shorten the topic or the group" });
+  }
 }
 
 function problemsOf(choices: SubscribeChoices | BatchChoices, path: string, batch: boolean): readonly Problem[] {
