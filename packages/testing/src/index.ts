@@ -1,1 +1,10 @@
-export {};
+export { crashEverywhere, explore } from "./explore.ts";
+export type { CrashOptions, CrashReport, ExploreOptions, Scenario, Scene } from "./explore.ts";
+export type { Faults } from "./faults.ts";
+export { memoryStore } from "./memory-store.ts";
+export type { CommitFailure, MemoryStore, MemoryStoreOptions, MemoryTx } from "./memory-store.ts";
+export type { AttemptRecord, AttemptState, PublishedRecord } from "./recorder.ts";
+export { testBus } from "./test-bus.ts";
+export type { Setup, TestBus, TestBusOptions, TestEnd } from "./test-bus.ts";
+export { virtualClock } from "./virtual-clock.ts";
+export type { TestClock, TestClockOptions } from "./virtual-clock.ts";

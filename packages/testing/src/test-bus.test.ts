@@ -1,0 +1,219 @@
+import assert from "node:assert/strict";
+import { describe, test } from "node:test";
+import { command, event, exponential, request, type Bus } from "@waybill/core";
+import { testBus } from "./test-bus.ts";
+
+const Placed = event<{ id: string }>("order.placed", { key: ({ id }) => id });
+const Invoiced = event<{ id: string }>("invoice.issued");
+const anything = { "~standard": { version: 1, vendor: "test", validate: (value: unknown) => ({ value }) } } as const;
+
+const invoicing = (bus: Bus): void => {
+  bus.subscribe(Placed, { group: "billing" }, (order, ctx) => ctx.publish(Invoiced, { id: order.id }));
+};
+
+describe("testBus", () => {
+  test("shows what was published, attempted and handled", async (t) => {
+    const bus = await testBus(invoicing, { test: t });
+    await bus.publish(Placed, { id: "a" });
+    await bus.publish(Placed, { id: "b" });
+    await bus.idle();
+    assert.deepEqual(bus.published(Invoiced).map(({ body }) => body.id), ["a", "b"]);
+    assert.equal(bus.published(Placed)[0]?.message.key, "a");
+    const [first] = bus.published(Placed);
+    assert.equal(first?.times, 1);
+    assert.deepEqual(bus.attempts(first?.message.id ?? "").map(({ group, attempt, state, body }) => ({ group, attempt, state, body })), [
+      { group: "billing", attempt: 1, state: "handled", body: { id: "a" } },
+    ]);
+    assert.equal(bus.attempts(Placed).length, 2);
+    assert.equal(bus.handled.length, 2);
+    assert.equal(bus.metrics().groups["order.placed"]?.["billing"]?.handled, 2);
+  });
+
+  test("time passes only when told to: retries wait for it, and dead letters tell why", async () => {
+    await using t = await testBus((bus) => {
+      bus.subscribe(Placed, { group: "billing", retry: { attempts: 3, backoff: exponential({ base: "1m", max: "1h", jitter: "none" }) } }, () => {
+        throw new Error("card refused");
+      });
+    });
+    const startedAt = t.clock.now();
+    await t.publish(Placed, { id: "a" });
+    await t.idle();
+    assert.equal(t.attempts(Placed).length, 1);
+    await t.advance("59s");
+    assert.equal(t.attempts(Placed).length, 1);
+    await t.advance("1s");
+    assert.deepEqual(t.attempts(Placed).map(({ attempt, state }) => [attempt, state]), [[1, "failed"], [2, "failed"]]);
+    assert.match(String(t.attempts(Placed)[0]?.error), /card refused/);
+    await t.advance("2m");
+    const letters = await t.deadLetters(Placed, { group: "billing" });
+    assert.deepEqual(letters.map(({ cause }) => cause.attempts), [3]);
+    assert.match(letters[0]?.cause.text ?? "", /card refused/);
+    assert.equal(t.clock.now() - startedAt, 180_000);
+  });
+
+  test("delays, time-outs and requests run on virtual time", async () => {
+    const Quote = request("quote.get", { request: anything, reply: anything });
+    const reasons: unknown[] = [];
+    await using t = await testBus((bus) => {
+      bus.subscribe(Placed, { group: "slow", timeout: "10s", retry: { attempts: 1 } }, (_, ctx) => new Promise((_, reject) => {
+        ctx.signal.addEventListener("abort", () => {
+          reasons.push(ctx.signal.reason);
+          reject(new Error("gave up"));
+        });
+      }));
+      bus.reply(Quote, { group: "pricing" }, (sku) => ({ sku, price: 9 }));
+    });
+    assert.deepEqual(await t.request(Quote, "A-1"), { sku: "A-1", price: 9 });
+    await t.publish(Placed, { id: "a" }, { delay: "5m" });
+    await t.advance("299s");
+    assert.equal(t.attempts(Placed).length, 0);
+    await t.advance("1s");
+    assert.equal(t.attempts(Placed).length, 1);
+    await t.advance("11s");
+    assert.equal((reasons[0] as { code?: string }).code, "HANDLER_TIMEOUT");
+    assert.equal((await t.deadLetters(Placed, { group: "slow" }))[0]?.cause.code, "HANDLER_TIMEOUT");
+  });
+
+  test("a namespace, batches, and a setup that is refused", async () => {
+    await using t = await testBus(
+      (bus) => {
+        bus.subscribeBatch(Placed, { group: "search", size: 2, within: "1s", retry: { attempts: 1 } }, (batch) => ({ failed: batch.filter(({ body }) => body.id === "b") }));
+      },
+      { bus: { namespace: "eu", name: "search" } },
+    );
+    await Promise.all(["a", "b", "c"].map((id) => t.publish(Placed, { id })));
+    await t.advance("2s");
+    assert.deepEqual(t.attempts(Placed).map(({ body, state }) => [(body as { id: string }).id, state]), [["a", "handled"], ["b", "failed"], ["c", "handled"]]);
+    assert.equal(t.published(Placed).length, 3);
+    assert.equal((await t.deadLetters(Placed, { group: "search" })).length, 1);
+    await assert.rejects(testBus((bus) => void bus.subscribe(Placed, { group: "a", orderBy: "kex" as "key" }, () => undefined)), { code: "CONFIG" });
+    await assert.rejects(testBus(invoicing, { faults: { delay: 2 } }), { code: "CONFIG" });
+  });
+
+  test("an error of publish reaches the test", async () => {
+    await using t = await testBus(invoicing);
+    await assert.rejects(t.publish(command("nobody.there"), {}), { code: "UNROUTABLE" });
+    await assert.rejects(t.bus.publish(command("nobody.there"), {}), { code: "UNROUTABLE" });
+  });
+});
+
+describe("a crash", () => {
+  test("ends the process where it is: its handler hears nothing more, its timers are gone, the next one takes over", async () => {
+    const lives: string[] = [];
+    let life = 0;
+    await using t = await testBus((bus) => {
+      life += 1;
+      const own = life;
+      bus.subscribe(Placed, { group: "billing", timeout: "1h" }, async (_, ctx) => {
+        lives.push(`begun in ${own}`);
+        if (own === 1) {
+          await new Promise<void>((resolve) => t.clock.after(60_000, resolve));
+          await ctx.publish(Invoiced, { id: "never" }).finally(() => lives.push("a dead process was answered"));
+        }
+        ctx.signal.addEventListener("abort", () => lives.push("a dead process was told"));
+      });
+    });
+    await t.publish(Placed, { id: "a" });
+    await t.idle();
+    await t.crash();
+    await t.advance("5m");
+    assert.deepEqual(lives, ["begun in 1", "begun in 2"]);
+    assert.deepEqual(t.attempts(Placed).map(({ attempt, state }) => [attempt, state]), [[1, "crashed"], [2, "handled"]]);
+    assert.deepEqual(t.published(Invoiced), []);
+    assert.equal(t.crashes.length, 0, "that one was no fault of the seed");
+  });
+
+  test("at the n-th point, before the call or after its effect", async () => {
+    const points = await (async () => {
+      await using t = await testBus(invoicing);
+      await t.publish(Placed, { id: "a" });
+      await t.idle();
+      return [...t.points];
+    })();
+    const before = points.indexOf("before publish to invoice.issued") + 1;
+    const after = points.indexOf("after publish to invoice.issued") + 1;
+    assert.ok(before > 0 && after === before + 1, points.join("\n"));
+    for (const [crashAt, times] of [[before, 1], [after, 1]] as const) {
+      await using t = await testBus(invoicing, { faults: { crashAt } });
+      await t.publish(Placed, { id: "a" });
+      await t.advance("1m");
+      assert.deepEqual(t.crashes, [{ point: crashAt, label: points[crashAt - 1] }]);
+      // Without an outbox the second attempt publishes an invoice of its own.
+      assert.equal(t.published(Invoiced).length, crashAt === before ? times : times + 1);
+      assert.equal(t.attempts(Placed).length, 2);
+    }
+  });
+
+  test("while it starts, and twice", async () => {
+    await using t = await testBus(invoicing, { faults: { crashAt: [1, 2, 5] } });
+    assert.equal(t.crashes.length >= 2, true);
+    await t.publish(Placed, { id: "a" });
+    await t.advance("1m");
+    assert.equal(t.crashes.length, 3);
+    assert.ok(t.published(Invoiced).length >= 1);
+  });
+
+  test("a call from outside on a process that dies is told so, and publish goes on with the next", async () => {
+    await using t = await testBus((bus) => void bus.subscribe(Placed, { group: "billing" }, () => undefined));
+    t.broker.block("confirms");
+    const kept = t.publish(Placed, { id: "kept" });
+    await t.idle();
+    const lost = t.bus.publish(Placed, { id: "lost" });
+    await t.idle();
+    const dies = t.crash();
+    await assert.rejects(lost, { code: "CONNECTION_LOST" });
+    t.broker.unblock();
+    await dies;
+    await kept;
+    await t.idle();
+    const bodies = t.attempts(Placed).map(({ body }) => (body as { id: string }).id);
+    assert.deepEqual(bodies.toSorted(), ["kept", "kept"], "the confirm was lost with the process, so it was published again");
+  });
+});
+
+describe("faults", () => {
+  async function run(faults: object, seed = 7): Promise<{ ids: string[]; times: number[] }> {
+    const ids: string[] = [];
+    await using t = await testBus((bus) => void bus.subscribe(Placed, { group: "g", concurrency: 1 }, ({ id }) => void ids.push(id)), { seed, faults });
+    for (let n = 0; n < 20; n += 1) await t.publish(Placed, { id: String(n) });
+    await t.advance("1m");
+    return { ids, times: t.published(Placed).map(({ times }) => times) };
+  }
+  const inOrder = Array.from({ length: 20 }, (_, n) => String(n));
+
+  test("duplicates: the same id twice", async () => {
+    const { ids, times } = await run({ duplicates: 0.3 });
+    assert.ok(ids.length > 20 && times.includes(2) && times.includes(1));
+    assert.deepEqual([...new Set(ids)], inOrder);
+  });
+  test("reorder: all come, in another order", async () => {
+    const { ids } = await run({ reorder: 0.3 });
+    assert.notDeepEqual(ids, inOrder);
+    assert.deepEqual(new Set(ids), new Set(inOrder));
+    assert.equal(ids.length, 20);
+  });
+  test("delay: all come, some later", async () => {
+    const { ids } = await run({ delay: 0.3, maxDelay: "10s" });
+    assert.notDeepEqual(ids, inOrder);
+    assert.equal(new Set(ids).size, 20);
+  });
+  test("crashes by chance, and then no more", async () => {
+    const { ids } = await run({ crash: 0.05, maxCrashes: 2 });
+    assert.deepEqual(new Set(ids), new Set(inOrder));
+  });
+  test("one seed, one history", async () => {
+    const faults = { duplicates: 0.3, reorder: 0.3, delay: 0.3 };
+    assert.deepEqual(await run(faults, 3), await run(faults, 3));
+    assert.notDeepEqual(await run(faults, 3), await run(faults, 4));
+  });
+  test("order by key is not broken, only held up", async () => {
+    const seen: number[] = [];
+    const Keyed = event<number>("keyed", { key: () => "one" });
+    await using t = await testBus((bus) => void bus.subscribe(Keyed, { group: "g", orderBy: "key", concurrency: 4 }, (n) => void seen.push(n)), { seed: 1, faults: { delay: 0.5, reorder: 0.5 } });
+    for (let n = 0; n < 20; n += 1) await t.publish(Keyed, n);
+    await t.idle();
+    assert.ok(seen.length < 20, "some were held up");
+    await t.advance("5m");
+    assert.deepEqual(seen, Array.from({ length: 20 }, (_, n) => n));
+  });
+});
