@@ -49,6 +49,7 @@ export function createBus<T extends Transport>(options: BusOptions<T>): Bus<T> {
   let state: BusStatus["state"] = "new";
   let keepAlive: NodeJS.Timeout | undefined;
   let closing: Promise<void> | undefined;
+  const drainOver = new AbortController();
 
   const publisher = createPublisher({
     transport, clock, turn, timeoutMs: settings.publishTimeoutMs, maxBuffered: settings.maxBuffered, maxBufferedBytes: settings.maxBufferedBytes,
@@ -128,22 +129,21 @@ export function createBus<T extends Transport>(options: BusOptions<T>): Bus<T> {
     }
   }
 
+  /** A second call with a shorter drain shortens the first one's. */
   function close({ drain = "30s" }: { readonly drain?: Duration } = {}): Promise<void> {
-    const drainMs = durationMs(drain, "close.drain");
-    return (closing ??= shut(drainMs));
+    const timer = clock.after(durationMs(drain, "close.drain"), () => drainOver.abort());
+    return (closing ??= shut()).finally(() => timer.cancel());
   }
 
   /** Intake first, then what handlers published, then the link: nothing is taken that could not be finished. */
-  async function shut(drainMs: number): Promise<void> {
+  async function shut(): Promise<void> {
     const wasNew = state === "new";
     state = "closing";
-    const until = clock.monotonic() + drainMs;
-    const leftMs = (): number => Math.max(0, until - clock.monotonic());
     connection.giveUp();
-    await subscriptions.stop(drainMs);
-    await relays.stop(leftMs());
+    await subscriptions.stop(drainOver.signal);
+    await relays.stop(drainOver.signal);
     await requester.close();
-    await publisher.close(leftMs());
+    await publisher.close(drainOver.signal);
     if (!wasNew) await connection.close();
     clearInterval(keepAlive);
     state = "closed";

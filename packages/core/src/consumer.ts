@@ -12,7 +12,7 @@ import type { Observer } from "./observer.ts";
 import type { Plan } from "./plan.ts";
 import type { Publisher } from "./publisher.ts";
 import { createSettler, type Settler } from "./settler.ts";
-import { withDeadline } from "./deadline.ts";
+import { settledBefore, withDeadline } from "./deadline.ts";
 import type { Delivery, Subscription, SubscriptionEvent, Transport } from "./transport.ts";
 import type { Turn } from "./turn.ts";
 
@@ -22,7 +22,8 @@ export interface Consumer {
   start(signal: AbortSignal): Promise<void>;
   pause(): void;
   resume(): void;
-  stop(drainMs: number): Promise<void>;
+  /** Lets handlers finish until `drainOver` fires, then ends them. */
+  stop(drainOver: AbortSignal): Promise<void>;
   status(): SubscriptionStatus;
 }
 
@@ -64,6 +65,8 @@ export const alreadyApplied: unique symbol = Symbol("already applied");
 export const settledByTransaction: unique symbol = Symbol("settled by transaction");
 
 const resubscribeMs = 500;
+/** For the last settlements, when the handlers have ended. */
+const settleMs = 5_000;
 
 export function createConsumer(options: ConsumerOptions): Consumer {
   const { transport, clock, turn, plan, counters, observer } = options;
@@ -383,7 +386,7 @@ export function createConsumer(options: ConsumerOptions): Consumer {
     }
   }
 
-  async function stop(drainMs: number): Promise<void> {
+  async function stop(drainOver: AbortSignal): Promise<void> {
     if (state === "stopped") return;
     stopping = true;
     stopped.abort();
@@ -391,18 +394,17 @@ export function createConsumer(options: ConsumerOptions): Consumer {
     const from = subscription;
     if (from === undefined) return setState("stopped");
     setState("draining");
-    const until = clock.monotonic() + drainMs;
     applyIntake();
     for (const item of alone.close()) void settler.settle({ kind: "release", delivery: item.delivery });
     releaseAll();
-    await withDeadline(executor.quiet(), drainMs, clock);
+    await settledBefore(executor.quiet(), drainOver);
     if (executor.running > 0) {
       executor.abort(() => true, new WaybillError("ABORTED", "the drain's time is over"));
       await withDeadline(executor.quiet(), Math.min(plan.graceMs, 1_000), clock);
     }
     // What failed while draining waits for a retry that this process will not make.
     releaseAll();
-    await withDeadline(settler.flush(), Math.max(1_000, until - clock.monotonic()), clock);
+    await withDeadline(settler.flush(), settleMs, clock);
     executor.visit((item) => (item.gone = true));
     leases?.close();
     executor.close();

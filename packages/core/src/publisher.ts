@@ -1,4 +1,5 @@
 import type { Clock, Timer } from "./clock.ts";
+import { settledBefore } from "./deadline.ts";
 import { createDeque, type Deque } from "./deque.ts";
 import { WaybillError } from "./errors.ts";
 import type { RetryStrategy } from "./retry.ts";
@@ -15,8 +16,8 @@ export interface Publisher {
   /** Tell it that the transport is connected, or is not. */
   online(connected: boolean): void;
   stats(): PublisherStats;
-  /** Waits until all is settled, at most `drainMs`; then settles the rest: `CLOSED` if never written, else indefinite. */
-  close(drainMs: number): Promise<void>;
+  /** Waits until all is settled or `drainOver` fires; then settles the rest: `CLOSED` if never written, else indefinite. */
+  close(drainOver: AbortSignal): Promise<void>;
 }
 
 export interface PublisherStats {
@@ -340,10 +341,10 @@ export function createPublisher(options: PublisherOptions): Publisher {
       if (now) for (const lane of lanes.values()) schedule(lane);
     },
     stats: () => ({ buffered, bufferedBytes, waiting: room.size, refused }),
-    async close(drainMs) {
+    async close(drainOver) {
       if (closed) return;
       closed = true;
-      if (buffered > 0 || room.size > 0) await idleWithin(drainMs);
+      if (buffered > 0 || room.size > 0) await idleBefore(drainOver);
       drained = true;
       sweep?.cancel();
       fire(abort);
@@ -354,14 +355,9 @@ export function createPublisher(options: PublisherOptions): Publisher {
     },
   };
 
-  async function idleWithin(drainMs: number): Promise<void> {
-    await new Promise<void>((resolve) => {
-      const timer = clock.after(drainMs, resolve);
-      onIdle = () => {
-        timer.cancel();
-        resolve();
-      };
-    });
+  async function idleBefore(drainOver: AbortSignal): Promise<void> {
+    const idle = new Promise<void>((resolve) => (onIdle = resolve));
+    await settledBefore(idle, drainOver);
     onIdle = undefined;
   }
 

@@ -1,5 +1,5 @@
 import type { Clock, Timer } from "./clock.ts";
-import { withDeadline } from "./deadline.ts";
+import { settledBefore } from "./deadline.ts";
 import { isWaybillError, WaybillError } from "./errors.ts";
 import { sizeOf } from "./failure.ts";
 import type { Publisher } from "./publisher.ts";
@@ -12,7 +12,7 @@ import type { Wire } from "./wire.ts";
  */
 export interface Relay {
   start(): void;
-  stop(drainMs: number): Promise<void>;
+  stop(drainOver: AbortSignal): Promise<void>;
   readonly error: WaybillError | undefined;
 }
 
@@ -100,11 +100,11 @@ export function createRelay({ store, owner, publisher, wire, clock, sent }: Rela
       unwatch = store.outbox.watch(wake);
       wake();
     },
-    async stop(drainMs) {
+    async stop(drainOver) {
       stopping = true;
       timer?.cancel();
       unwatch?.();
-      await withDeadline(running, drainMs, clock);
+      await settledBefore(running, drainOver);
     },
     get error() {
       return error;
@@ -119,7 +119,7 @@ export interface Relays {
   start(): Promise<void>;
   /** Adds one while running. */
   ensure(store: Store): Promise<void>;
-  stop(drainMs: number): Promise<void>;
+  stop(drainOver: AbortSignal): Promise<void>;
   readonly healthy: boolean;
 }
 
@@ -167,9 +167,9 @@ export function createRelays(options: RelaysOptions): Relays {
       await Promise.all([...relays.keys()].map(ensure));
     },
     ensure,
-    async stop(drainMs) {
+    async stop(drainOver) {
       if (!started && opening.size === 0) return;
-      await Promise.all([...relays.values()].map((relay) => relay?.stop(drainMs)));
+      await Promise.all([...relays.values()].map((relay) => relay?.stop(drainOver)));
     },
     get healthy() {
       return [...relays.values()].every((relay) => relay?.error === undefined);

@@ -47,7 +47,7 @@ export interface Subscriptions {
   check(): void;
   topology(mode: BusSettings["topology"]): Promise<void>;
   start(signal: AbortSignal | undefined): Promise<void>;
-  stop(drainMs: number): Promise<void>;
+  stop(drainOver: AbortSignal): Promise<void>;
   status(): readonly SubscriptionStatus[];
 }
 
@@ -128,7 +128,10 @@ export function createSubscriptions(options: SubscriptionsOptions): Subscription
       resume: () => consumer.resume(),
       async stop({ drain = "30s" } = {}) {
         entries.delete(entry);
-        await consumer.stop(durationMs(drain, "stop.drain"));
+        const over = new AbortController();
+        const timer = clock.after(durationMs(drain, "stop.drain"), () => over.abort());
+        await consumer.stop(over.signal);
+        timer.cancel();
         started.reject(new WaybillError("CLOSED", "the subscription was stopped"));
       },
       status: () => consumer.status(),
@@ -230,8 +233,8 @@ export function createSubscriptions(options: SubscriptionsOptions): Subscription
       // Those that are added while these start are started too.
       for (let waiting = notBegun(); waiting.length > 0; waiting = notBegun()) await Promise.all(waiting.map((entry) => entry.start(until)));
     },
-    async stop(drainMs) {
-      await Promise.all([...entries].map(({ consumer }) => consumer.stop(drainMs)));
+    async stop(drainOver) {
+      await Promise.all([...entries].map(({ consumer }) => consumer.stop(drainOver)));
     },
     status: () => [...entries].map(({ consumer }) => consumer.status()),
   };
