@@ -56,7 +56,7 @@ export function createBus<T extends Transport>(options: BusOptions<T>): Bus<T> {
     maxWaiting: settings.maxWaiting, backoff: fixed("100ms", { jitter: 0.5 }),
     published: (topic) => (metrics.topic(topic).published += 1),
     failed: (topic, error) => {
-      metrics.topic(topic).publishFailed += 1;
+      metrics.topic(topic)[error.certainty === "definite" ? "publishFailed" : "publishUnknown"] += 1;
       observer.publishFailed(topic, error);
     },
   });

@@ -1,9 +1,11 @@
-/** Of one topic, since the bus was made. */
+/** Of one topic, since the bus was made: the three add up to all publishes that have ended. */
 export interface TopicCounters {
   /** Confirmed by the transport. */
   published: number;
-  /** Refused or given up; what is indefinite among them may have happened. */
+  /** It did not happen: refused, or given up before it was written. */
   publishFailed: number;
+  /** Given up without a word from the transport: it may have happened. */
+  publishUnknown: number;
 }
 
 /** Of one subscription. `delivered` = acked one way or another + in hand + given back. */
@@ -72,7 +74,7 @@ export function createMetrics(): Metrics {
       const known = topics.size < maxTopics || topics.has(name) ? name : otherTopics;
       let counters = topics.get(known);
       if (counters === undefined) {
-        counters = { published: 0, publishFailed: 0 };
+        counters = { published: 0, publishFailed: 0, publishUnknown: 0 };
         topics.set(known, counters);
       }
       lastName = name;
