@@ -1,8 +1,6 @@
 import { checkOptions, type ObjectSpec } from "../config.ts";
 import { WaybillError } from "../errors.ts";
 import { published, type Browsed, type BrowseRequest, type Message, type PublishOutcome, type Topology } from "../transport.ts";
-import { createAlarm } from "./alarm.ts";
-import { createHeap } from "./heap.ts";
 import { createInboxes } from "./inbox.ts";
 import { attachLogGroup } from "./log-attach.ts";
 import { logCapabilities } from "./log-capabilities.ts";
@@ -12,6 +10,7 @@ import { createLogTopic, positionOf, type LogTopic } from "./log-topic.ts";
 import type { Settings } from "./options.ts";
 import { publishedAll } from "./outcomes.ts";
 import { cannot, checkRequest, refusalOf } from "./refusal.ts";
+import { createSchedule, monotonicOf } from "./schedule.ts";
 import type { Shape } from "./shape.ts";
 import { createTopics } from "./topics.ts";
 
@@ -22,7 +21,6 @@ export function createLogShape(settings: Settings): Shape {
   const { clock } = settings;
   let generation = 0;
   let order = 0;
-  let delayed = 0;
   const nextGeneration = (): number => (generation += 1);
   const topics = createTopics<LogTopic>(
     (name) => createLogTopic(name, settings, nextGeneration),
@@ -30,10 +28,7 @@ export function createLogShape(settings: Settings): Shape {
   );
   const readers = new Set<LogReader>();
   const inboxes = createInboxes((address) => createLogPart(address, "0", settings.retain));
-  const later = createHeap<{ readonly at: number; readonly turn: number; readonly message: Message }>(
-    (a, b) => a.at < b.at || (a.at === b.at && a.turn < b.turn),
-  );
-  const alarm = createAlarm(clock, publishDue);
+  const later = createSchedule<Message>(clock, publishDue);
 
   function refuse(message: Message): WaybillError | undefined {
     const refused = refusalOf(message, settings) ?? refuseNative(message.native);
@@ -53,10 +48,9 @@ export function createLogShape(settings: Settings): Shape {
 
   /** A delayed message lies in a log of its own until it is due, and is written to its partition then. */
   function put(message: Message): void {
-    const at = message.deliverAt === undefined ? 0 : clock.monotonic() + message.deliverAt - clock.now();
-    if (at <= clock.monotonic()) return append(message);
-    later.push({ at, turn: (delayed += 1), message });
-    alarm.at(at);
+    const at = message.deliverAt === undefined ? 0 : monotonicOf(clock, message.deliverAt);
+    if (message.deliverAt !== undefined && at > clock.monotonic()) later.add(message, at);
+    else append(message);
   }
 
   function append(message: Message): void {
@@ -70,17 +64,9 @@ export function createLogShape(settings: Settings): Shape {
     return message.group === undefined ? topic.partitionFor(message) : topic.ensureGroup(message.group).retries;
   }
 
-  function publishDue(): void {
-    const now = clock.monotonic();
-    const names = new Set<string>();
-    for (let next = later.peek(); next !== undefined && next.at <= now; next = later.peek()) {
-      later.pop();
-      append(next.message);
-      names.add(next.message.topic);
-    }
-    const next = later.peek();
-    if (next !== undefined) alarm.at(next.at);
-    wake(names);
+  function publishDue(messages: readonly Message[]): void {
+    for (const message of messages) append(message);
+    wake(new Set(messages.map(({ topic }) => topic)));
   }
 
   function wake(names: ReadonlySet<string>): void {

@@ -1,5 +1,6 @@
 import type { Delivery, Message } from "../transport.ts";
 import type { GroupQueue } from "./queue-group.ts";
+import type { Lease } from "./queue-leases.ts";
 import type { Port } from "./shape.ts";
 
 /** A message as one group keeps it, from publish to settlement. */
@@ -21,17 +22,6 @@ export interface Entry {
   note: string | undefined;
   /** Whose it is; undefined: it waits. */
   lease: Lease | undefined;
-}
-
-/**
- * The deliveries of one fetch run out together, so the base path keeps nothing per message. What is extended moves to a new
- * lease; `entries` may therefore hold some that are no longer its own.
- */
-export interface Lease {
-  readonly member: Member;
-  readonly expiresAt: number;
-  readonly entries: Entry[];
-  unsettled: number;
 }
 
 /** A subscription in a group. */

@@ -1,10 +1,10 @@
 import type { Clock } from "../clock.ts";
 import type { Delivery, Inspection, Message } from "../transport.ts";
-import { createAlarm } from "./alarm.ts";
-import { createHeap } from "./heap.ts";
-import { toDelivery, type Entry, type Lease, type Member } from "./queue-entry.ts";
+import { toDelivery, type Entry, type Member } from "./queue-entry.ts";
 import { createKeyLanes, type KeyLanes } from "./queue-keys.ts";
+import { createLeases } from "./queue-leases.ts";
 import { createReady } from "./queue-ready.ts";
+import { createSchedule, monotonicOf } from "./schedule.ts";
 
 /**
  * The queue of one group of one topic. An entry is in one place at a time: ready, waiting for its time (delayed, retried),
@@ -29,7 +29,8 @@ export interface GroupQueue {
   /** To members that wait, fair shares. After each call that may have made something ready. */
   handOut(): void;
   /** All that is not settled, whoever has it. */
-  entries(): Entry[];
+  entries(): readonly Entry[];
+  /** Settles those that are there; answers how many. */
   remove(positions: ReadonlySet<unknown>): number;
   inspect(): Inspection;
 }
@@ -47,43 +48,38 @@ const nothing: Delivery[] = [];
 
 export function createGroupQueue({ topic, group, clock, maxDepth, nextGeneration }: GroupQueueOptions): GroupQueue {
   const members: Member[] = [];
-  const leases = new Set<Lease>();
   const ready = createReady();
-  const later = createHeap<{ readonly at: number; readonly entry: Entry }>((a, b) => a.at < b.at);
-  const alarm = createAlarm(clock, ring);
+  const later = createSchedule<Entry>(clock, becomeDue);
+  const leases = createLeases(clock, expire);
   let lanes: KeyLanes | undefined;
   let count = 0;
-  let inFlight = 0;
   let expired = 0;
   let soonestExpiry = Infinity;
   let share = Infinity;
   let turn = 0;
 
   function add(message: Message, position: number, bytes: number): void {
-    const { deliverAt, expiresAt } = message;
+    const { deliverAt } = message;
     const entry: Entry = {
-      home: queue, message, position, priority: priorityOf(message), bytes,
-      expiresAt: expiresAt === undefined ? undefined : monotonicOf(expiresAt),
+      home: queue, message, position, priority: priorityOf(message), bytes, expiresAt: expiryOf(message),
       deliveries: 0, generation: 0, note: undefined, lease: undefined,
     };
     count += 1;
-    if (entry.expiresAt !== undefined && entry.expiresAt < soonestExpiry) soonestExpiry = entry.expiresAt;
-    const at = deliverAt === undefined ? 0 : monotonicOf(deliverAt);
-    if (at > 0 && at > clock.monotonic()) wait(entry, at);
+    const at = deliverAt === undefined ? 0 : monotonicOf(clock, deliverAt);
+    if (deliverAt !== undefined && at > clock.monotonic()) later.add(entry, at);
     else ready.push(entry);
   }
 
-  function priorityOf(message: Message): number {
-    return lanes !== undefined && message.key !== undefined ? 0 : (message.priority ?? 0);
+  /** Of one key none may overtake another. */
+  function priorityOf({ key, priority = 0 }: Message): number {
+    return lanes !== undefined && key !== undefined ? 0 : priority;
   }
 
-  function monotonicOf(wallTime: number): number {
-    return clock.monotonic() + wallTime - clock.now();
-  }
-
-  function wait(entry: Entry, at: number): void {
-    later.push({ at, entry });
-    alarm.at(at);
+  function expiryOf({ expiresAt }: Message): number | undefined {
+    if (expiresAt === undefined) return undefined;
+    const at = monotonicOf(clock, expiresAt);
+    soonestExpiry = Math.min(soonestExpiry, at);
+    return at;
   }
 
   function take(member: Member): Delivery[] {
@@ -98,106 +94,79 @@ export function createGroupQueue({ topic, group, clock, maxDepth, nextGeneration
     while (taken.length < room) {
       const entry = ready.peek();
       if (entry === undefined) break;
-      if (entry.expiresAt !== undefined && entry.expiresAt <= now) {
-        ready.shift();
-        expireOne();
+      const isOver = entry.expiresAt !== undefined && entry.expiresAt <= now;
+      // One that is above the credit by itself goes alone: it would never go else.
+      if (!isOver && bytes > 0 && bytes + entry.bytes > credit.bytes) break;
+      ready.shift();
+      if (isOver) {
+        drop();
         continue;
       }
-      // One that is above the credit by itself goes alone: it would never go else.
-      if (bytes + entry.bytes > credit.bytes && bytes > 0) break;
-      ready.shift();
-      if (lanes !== undefined && !lanes.admits(entry, member)) continue;
-      lanes?.taken(entry, member);
+      if (lanes !== undefined && !lanes.take(entry, member)) continue;
       bytes += entry.bytes;
       entry.deliveries += 1;
       entry.generation = generation;
       taken.push(entry);
       deliveries.push(toDelivery(entry, member));
     }
-    if (member.settles) lend(taken, member, now, bytes);
-    else count -= taken.length;
-    reportExpired(member);
+    if (!member.settles) count -= taken.length;
+    else if (taken.length > 0) leases.lend(taken, member);
+    tellExpired(member);
     return deliveries;
   }
 
-  function lend(entries: Entry[], member: Member, now: number, bytes: number): void {
-    if (entries.length === 0) return;
-    const lease: Lease = { member, expiresAt: now + member.leaseMs, entries, unsettled: entries.length };
-    for (const entry of entries) entry.lease = lease;
-    leases.add(lease);
-    alarm.at(lease.expiresAt);
-    inFlight += entries.length;
-    member.inFlight += entries.length;
-    member.inFlightBytes = bytes;
-  }
-
-  /** Out of the member's hands, wherever it goes from there. */
-  function letGo(entry: Entry): void {
-    const lease = entry.lease as Lease;
-    entry.lease = undefined;
-    lease.unsettled -= 1;
-    if (lease.unsettled === 0) leases.delete(lease);
-    inFlight -= 1;
-    lease.member.inFlight -= 1;
-    lease.member.inFlightBytes -= entry.bytes;
-    lanes?.letGo(entry);
-  }
-
   function takeBack(entry: Entry, counted: boolean): void {
-    letGo(entry);
+    end(entry);
     if (!counted) entry.deliveries -= 1;
     ready.putBack(entry);
   }
 
-  function ring(): void {
-    const now = clock.monotonic();
-    for (let next = later.peek(); next !== undefined && next.at <= now; next = later.peek()) {
-      later.pop();
-      lanes?.due(next.entry);
-      ready.putBack(next.entry);
+  function end(entry: Entry): void {
+    leases.end(entry);
+    lanes?.letGo(entry);
+  }
+
+  function becomeDue(entries: readonly Entry[]): void {
+    for (const entry of entries) {
+      lanes?.due(entry);
+      ready.putBack(entry);
     }
-    for (const lease of leases) {
-      if (lease.expiresAt > now) alarm.at(lease.expiresAt);
-      else expire(lease);
-    }
-    const next = later.peek();
-    if (next !== undefined) alarm.at(next.at);
     handOut();
   }
 
   /** Later ones of the same key go with it: their holder must not handle them before another one has handled this. */
-  function expire(lease: Lease): void {
-    for (const entry of lease.entries) {
-      if (entry.lease !== lease) continue;
-      const fenced = lanes?.held(entry) ?? [];
-      takeBack(entry, true);
-      for (const other of fenced) if (other.lease !== undefined) takeBack(other, true);
+  function expire(entries: readonly Entry[]): void {
+    for (const entry of entries) {
+      const fenced = lanes?.heldWith(entry) ?? [];
+      for (const each of [entry, ...fenced]) if (each.lease !== undefined) takeBack(each, true);
     }
+    handOut();
   }
 
-  function expireOne(): void {
+  function drop(): void {
     count -= 1;
     expired += 1;
   }
 
   /** Counted where somebody was to handle it; for a reader it is as if it had never been. */
-  function reportExpired(member: Member): void {
+  function tellExpired(member: Member): void {
     if (expired > 0 && member.settles) member.gap(expired, "expired");
     expired = 0;
   }
 
+  /** Only when there is no room: whoever takes finds what has expired anyway. */
   function purge(): void {
     const now = clock.monotonic();
     if (now < soonestExpiry) return;
     soonestExpiry = Infinity;
-    const gone = (entry: Entry): boolean => {
-      if (entry.expiresAt === undefined) return false;
-      if (entry.expiresAt > now) soonestExpiry = Math.min(soonestExpiry, entry.expiresAt);
-      else expireOne();
-      return entry.expiresAt <= now;
+    const isOver = ({ expiresAt }: Entry): boolean => {
+      if (expiresAt === undefined) return false;
+      if (expiresAt <= now) drop();
+      else soonestExpiry = Math.min(soonestExpiry, expiresAt);
+      return expiresAt <= now;
     };
-    ready.remove(gone);
-    lanes?.removeParked(gone);
+    ready.remove(isOver);
+    lanes?.removeParked(isOver);
   }
 
   function handOut(): void {
@@ -212,29 +181,32 @@ export function createGroupQueue({ topic, group, clock, maxDepth, nextGeneration
     share = Infinity;
   }
 
-  function entries(): Entry[] {
+  function waiting(): Entry[] {
     const all: Entry[] = [];
-    const see = (entry: Entry): void => void all.push(entry);
-    for (const lease of leases) for (const entry of lease.entries) if (entry.lease === lease) see(entry);
-    later.forEach(({ entry }) => see(entry));
-    lanes?.forEachParked(see);
-    ready.forEach(see);
-    const now = clock.monotonic();
-    return all.filter((entry) => entry.lease !== undefined || entry.expiresAt === undefined || entry.expiresAt > now);
+    ready.forEach((entry) => all.push(entry));
+    lanes?.forEachParked((entry) => all.push(entry));
+    return all;
   }
 
-  /** What waits is sorted anew; nobody holds anything. */
+  function entries(): readonly Entry[] {
+    const all = waiting();
+    later.forEach((entry) => all.push(entry));
+    const now = clock.monotonic();
+    const left = all.filter(({ expiresAt }) => expiresAt === undefined || expiresAt > now);
+    leases.forEach((entry) => left.push(entry));
+    return left;
+  }
+
+  /** What waits is sorted anew. Nobody holds anything, for the group has no members. */
   function changeOrder(keyed: boolean): void {
-    const waiting: Entry[] = [];
-    ready.forEach((entry) => waiting.push(entry));
-    lanes?.forEachParked((entry) => waiting.push(entry));
+    const all = waiting();
     ready.remove(() => true);
     lanes = keyed ? createKeyLanes((entry) => ready.putBack(entry)) : undefined;
-    later.forEach(({ entry }) => {
+    later.forEach((entry) => {
       entry.priority = priorityOf(entry.message);
       if (entry.deliveries > 0) lanes?.retrying(entry);
     });
-    for (const entry of waiting) {
+    for (const entry of all) {
       entry.priority = priorityOf(entry.message);
       ready.putBack(entry);
     }
@@ -261,64 +233,47 @@ export function createGroupQueue({ topic, group, clock, maxDepth, nextGeneration
       const at = members.indexOf(member);
       if (at === -1) return;
       members.splice(at, 1);
-      for (const lease of leases) {
-        if (lease.member !== member) continue;
-        for (const entry of lease.entries) if (entry.lease === lease) takeBack(entry, counted);
-      }
+      for (const entry of leases.heldBy(member)) takeBack(entry, counted);
       handOut();
     },
     take,
     ack(entry) {
-      letGo(entry);
+      end(entry);
       count -= 1;
     },
     retry(entry, delayMs, note) {
       entry.note = note ?? entry.note;
       if (delayMs <= 0) return takeBack(entry, true);
       lanes?.retrying(entry);
-      letGo(entry);
-      wait(entry, clock.monotonic() + delayMs);
+      end(entry);
+      later.add(entry, clock.monotonic() + delayMs);
     },
     release: (entry) => takeBack(entry, false),
-    extend(extended) {
-      const member = extended[0]?.lease?.member;
-      if (member === undefined) return;
-      const lease: Lease = { member, expiresAt: clock.monotonic() + member.leaseMs, entries: [], unsettled: 0 };
-      for (const entry of extended) {
-        const before = entry.lease as Lease;
-        if (before === lease) continue;
-        before.unsettled -= 1;
-        if (before.unsettled === 0) leases.delete(before);
-        entry.lease = lease;
-        lease.unsettled = lease.entries.push(entry);
-      }
-      leases.add(lease);
-      alarm.at(lease.expiresAt);
-    },
+    extend: (extended) => leases.extend(extended),
     handOut,
     entries,
     remove(positions) {
-      let removed = 0;
       const fits = (entry: Entry): boolean => positions.has(entry.position);
-      for (const entry of entries()) {
-        if (!fits(entry)) continue;
-        removed += 1;
-        count -= 1;
-        if (entry.lease !== undefined) letGo(entry);
-        else lanes?.due(entry);
+      const gone = entries().filter(fits);
+      // What is parked behind them comes free before the rest is looked through.
+      for (const entry of gone) {
+        end(entry);
+        lanes?.due(entry);
       }
       ready.remove(fits);
-      later.remove(({ entry }) => fits(entry));
+      later.remove(fits);
       lanes?.removeParked(fits);
-      return removed;
+      count -= gone.length;
+      handOut();
+      return gone.length;
     },
     inspect() {
       const all = entries();
       const oldest = all.reduce((time, { message }) => Math.min(time, message.time), Infinity);
       return {
         depth: all.length,
-        inFlight,
-        lagMessages: all.length - inFlight,
+        inFlight: leases.inFlight,
+        lagMessages: all.length - leases.inFlight,
         oldestAgeMs: all.length === 0 ? 0 : Math.max(0, clock.now() - oldest),
         consumers: members.map(({ port, inFlight }) => ({ id: port.id, inFlight })),
       };
