@@ -41,7 +41,7 @@ export function createBus<T extends Transport>(options: BusOptions<T>): Bus<T> {
   const settings = checkBusOptions(options);
   const { transport, name } = options;
   const clock = options.clock ?? systemClock;
-  const turn = createTurn();
+  const turn = createTurn(clock);
   const nextId = createIds();
   const metrics = createMetrics();
   const observer = createObserver({ logger: options.logger ?? silentLogger, bus: name });

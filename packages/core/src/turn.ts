@@ -1,3 +1,5 @@
+import { systemClock, type Clock } from "./clock.ts";
+
 /**
  * Lets the event loop have its turn: work that feeds itself by microtasks would never let a timer or a socket in.
  * One of it a bus.
@@ -12,23 +14,28 @@ export interface Turn {
 }
 
 const budgetMs = 2;
+/** On a clock that stands still, so that the loop has its turns there as well, and always at the same place. */
+const maxAsked = 10_000;
 
-export function createTurn(): Turn {
-  let startedAt = 0;
+export function createTurn(clock: Clock = systemClock): Turn {
+  let startedAt: number | undefined;
+  let asked = 0;
   let waiting: Promise<void> | undefined;
   const begin = (): void => {
-    startedAt = 0;
+    startedAt = undefined;
     waiting = undefined;
   };
   return {
     isOver() {
-      const now = performance.now();
-      if (startedAt === 0) {
+      const now = clock.monotonic();
+      if (startedAt === undefined) {
         startedAt = now;
+        asked = 0;
         setImmediate(begin);
         return false;
       }
-      return now - startedAt > budgetMs;
+      asked += 1;
+      return now - startedAt > budgetMs || asked > maxAsked;
     },
     next() {
       return (waiting ??= new Promise((resolve) => setImmediate(resolve)));

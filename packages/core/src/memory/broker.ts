@@ -81,7 +81,7 @@ export function memoryBroker(options: MemoryOptions = {}): MemoryBroker {
   const host: Host = {
     settings,
     shape: createShape(settings),
-    turn: createTurn(),
+    turn: createTurn(settings.clock),
     client: broker,
     lanes: oneLane,
     isUp: () => up,
