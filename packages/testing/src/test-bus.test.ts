@@ -217,3 +217,59 @@ describe("faults", () => {
     assert.deepEqual(seen, Array.from({ length: 20 }, (_, n) => n));
   });
 });
+
+describe("other shapes", () => {
+  test("a log: order by key, dead letters, and a crash", async () => {
+    const seen: string[] = [];
+    await using t = await testBus(
+      (bus) => {
+        bus.subscribe(Placed, { group: "g", orderBy: "key", retry: { attempts: 1 } }, ({ id }) => {
+          seen.push(id);
+          if (id === "bad") throw new Error("no");
+        });
+      },
+      { memory: { shape: "log" }, seed: 3, faults: { delay: 0.5 } },
+    );
+    for (const id of ["a", "bad", "b"]) await t.publish(Placed, { id });
+    await t.advance("1m");
+    await t.crash();
+    await t.publish(Placed, { id: "c" });
+    await t.advance("1m");
+    assert.deepEqual(new Set(seen), new Set(["a", "bad", "b", "c"]));
+    assert.equal((await t.deadLetters(Placed, { group: "g" })).length, 1);
+  });
+
+  test("a push: what it cannot do is refused as in production", async () => {
+    const memory = { shape: "push" } as const;
+    await assert.rejects(testBus(invoicing, { memory }), { code: "CAPABILITY" });
+    await using t = await testBus((bus) => void bus.subscribe(Placed, { group: "g", delivery: "at-most-once" }, () => undefined), { memory });
+    await t.publish(Placed, { id: "a" });
+    await t.idle();
+    assert.equal(t.handled.length, 1);
+  });
+});
+
+describe("the end of a test", () => {
+  test("the bus is closed, and the seed told if the test failed", async () => {
+    for (const passed of [true, false]) {
+      const told: string[] = [];
+      const ends: (() => Promise<void>)[] = [];
+      const t = await testBus(invoicing, { seed: 42, test: { passed, after: (end) => void ends.push(end), diagnostic: (text) => void told.push(text) } });
+      for (const end of ends) await end();
+      assert.equal(t.bus.status().state, "closed");
+      assert.deepEqual(told, passed ? [] : ["seed 42: WAYBILL_TEST_SEED=42 repeats it"]);
+    }
+  });
+
+  test("a crashed process leaves nothing that keeps this one alive", async () => {
+    const before = process.getActiveResourcesInfo().length;
+    const t = await testBus(invoicing);
+    await t.publish(Placed, { id: "a" });
+    await t.crash();
+    await t.crash();
+    assert.ok(process.getActiveResourcesInfo().length > before);
+    await t.close();
+    await t.close();
+    assert.equal(process.getActiveResourcesInfo().length, before);
+  });
+});
