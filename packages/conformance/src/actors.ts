@@ -72,10 +72,14 @@ function startChild(rig: Rig, broker: Broker, script: Script, write: (record: Un
   const done = Promise.withResolvers<void>();
   const exited = Promise.withResolvers<"crashed" | "ended">();
   const order: ChildOrder = { module: rig.module?.href ?? "", connection: broker.connection, script };
-  const child = spawn(process.execPath, [...process.execArgv.filter(isForChildren), fileURLToPath(new URL("./child.ts", import.meta.url)), JSON.stringify(order)], {
-    stdio: ["pipe", "ignore", "pipe", "pipe"],
-    env: { ...process.env, NODE_TEST_CONTEXT: undefined },
-  });
+  const child = spawn(
+    process.execPath,
+    [...process.execArgv.filter(isForChildren), fileURLToPath(new URL("./child.ts", import.meta.url)), JSON.stringify(order)],
+    {
+      stdio: ["pipe", "ignore", "pipe", "pipe"],
+      env: { ...process.env, NODE_TEST_CONTEXT: undefined },
+    },
+  );
   let complaint = "";
   child.stderr?.setEncoding("utf8").on("data", (text: string) => (complaint = (complaint + text).slice(-4_000)));
   child.stdin?.on("error", () => undefined);

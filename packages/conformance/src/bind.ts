@@ -1,6 +1,7 @@
-import assert from "node:assert/strict";
 import { after, before, describe, it } from "node:test";
-import { rigOptions, runCase, selectCases } from "./run-suite.ts";
+import { loadTarget } from "./load-target.ts";
+import { atOnce, rigOptions, runCase, selectCases } from "./run-suite.ts";
+import type { Case } from "./case.ts";
 import type { SuiteOptions } from "./run-suite.ts";
 import type { Broker, ConformanceTarget } from "./target.ts";
 
@@ -20,7 +21,8 @@ export function conformance(module: URL, options: SuiteOptions = {}): void {
     after(async () => {
       await broker?.[Symbol.asyncDispose]();
     });
-    for (const each of selectCases(options.only, options.cases)) {
+    const selected = selectCases(options.only, options.cases);
+    const bound = (each: Case): void => {
       it(each.name, async (test) => {
         const result = await runCase(each, rigOptions(target, broker, { module, ...options, seed }));
         if (result.outcome === "failed") {
@@ -29,13 +31,10 @@ export function conformance(module: URL, options: SuiteOptions = {}): void {
         }
         if (result.outcome === "untested") test.skip(result.why);
       });
-    }
+    };
+    for (const each of selected) if (each.together !== true) bound(each);
+    describe("with processes of their own", { concurrency: atOnce }, () => {
+      for (const each of selected) if (each.together === true) bound(each);
+    });
   });
-}
-
-/** Imports a target module; rejects unless it exports `target`. */
-export async function loadTarget(module: URL): Promise<ConformanceTarget> {
-  const loaded = (await import(module.href)) as { readonly target?: ConformanceTarget };
-  assert(loaded.target !== undefined, `${module.pathname} exports no target`);
-  return loaded.target;
 }

@@ -14,15 +14,13 @@ export interface Case {
   readonly name: string;
   readonly covers?: readonly Covered[];
   readonly needs?: readonly Need[];
-  /** Offered only if this holds too; otherwise `refuse`, or untested with this as the reason. */
+  /** Why it cannot be tested with this target; undefined: it can. */
   readonly unless?: (rig: Rig) => string | undefined;
   readonly prove: (rig: Rig) => Promise<void>;
-  /** What is seen instead where it is not offered; default: the refusal of the first missing need. */
-  readonly refuse?: (rig: Rig) => Promise<void>;
   /** Default 30 s, ten times that when `full`. */
   readonly deadlineMs?: number;
-  /** Runs in another process group of cases: it loads the machine and would disturb the timing of the others. */
-  readonly alone?: boolean;
+  /** It mostly waits, for processes and deadlines, on a broker of its own: a few of these may run at once. */
+  readonly together?: boolean;
 }
 
 export type Outcome = "proved" | "refused" | "failed" | "untested";

@@ -76,7 +76,8 @@ function delivered(state: State, record: Event, found: Findings): void {
   if (sent === undefined) found.add("UNEXPECTED", `${record.dest}: ${record.msg} was never published`);
   else {
     sent.seen = true;
-    if (record.dig !== undefined && sent.digests.size > 0 && !sent.digests.has(record.dig)) found.add("CORRUPT", `${record.dest}: ${record.msg} arrived changed`);
+    if (record.dig !== undefined && sent.digests.size > 0 && !sent.digests.has(record.dig))
+      found.add("CORRUPT", `${record.dest}: ${record.msg} arrived changed`);
     if (held.delivered === 0 && group.claim.order === true) {
       const lane = `${sent.sender} ${sent.key ?? ""}`;
       const newest = group.newest.get(lane);
@@ -123,7 +124,8 @@ function delivered(state: State, record: Event, found: Findings): void {
 function handleStart(state: State, open: OpenDelivery, record: Event, found: Findings): void {
   const other = open.stored.openHandle;
   // A superseded delivery that starts late has lost its own lease: the overlap is allowed.
-  const running = open.stored.last === open && other !== undefined && other !== open && !state.letGo(other.process, other.subscription, other.at);
+  const running =
+    open.stored.last === open && other !== undefined && other !== open && !state.letGo(other.process, other.subscription, other.at);
   if (running && (other.leaseEnds === undefined || record.tMono < other.leaseEnds - slackNs)) {
     found.add("OVERLAP", `${record.group ?? ""}: ${record.msg} is handled twice at once, inside its lease`);
   }
@@ -151,7 +153,17 @@ function inherit(state: State, record: Event, to: string): void {
   const id = sentKey(record.msg, to);
   const from = state.sends.get(sentKey(record.msg, record.dest));
   if (from === undefined || state.sends.has(id)) return;
-  state.sends.set(id, { ...from, dest: to, only: new Set(["dead-letters"]), digests: new Set(from.digests), seq: record.seq, ok: true, open: 0, seen: false, moved: true });
+  state.sends.set(id, {
+    ...from,
+    dest: to,
+    only: new Set(["dead-letters"]),
+    digests: new Set(from.digests),
+    seq: record.seq,
+    ok: true,
+    open: 0,
+    seen: false,
+    moved: true,
+  });
 }
 
 function heldBy(group: Group, msg: string): NonNullable<ReturnType<Group["held"]["get"]>> {

@@ -7,20 +7,24 @@ export function judge(state: State, found: Findings, stuckAfterMs: number): Verd
   const owed = groupsByDestination(state);
   let left = 0;
   for (const sent of state.sends.values()) {
-    if (!sent.ok && !sent.possible && sent.open === 0 && sent.seen) found.add("ABORTED-READ", `${sent.dest}: ${sent.msg} arrived, and its publish had failed`);
+    if (!sent.ok && !sent.possible && sent.open === 0 && sent.seen)
+      found.add("ABORTED-READ", `${sent.dest}: ${sent.msg} arrived, and its publish had failed`);
     if (!sent.ok && !sent.seen) continue;
     for (const group of owed(sent)) {
       const missing = lost(state, sent, group);
       if (missing === undefined) continue;
       left += 1;
       if (group.claim.delivery === "at-most-once") group.missed -= 1;
-      if (group.claim.delivery === "at-least-once" || group.missed < 0) found.add("LOST", `${group.group ?? "(reader)"} of ${sent.dest}: ${sent.msg} ${missing}`);
+      if (group.claim.delivery === "at-least-once" || group.missed < 0)
+        found.add("LOST", `${group.group ?? "(reader)"} of ${sent.dest}: ${sent.msg} ${missing}`);
     }
   }
   for (const { earlier, later, group } of state.suspects) {
-    if (earlier.ok && later.ok) found.add("NONMONO-DELIVERY", `${group.group ?? "(reader)"} of ${group.dest}: ${earlier.msg} came after ${later.msg}`);
+    if (earlier.ok && later.ok)
+      found.add("NONMONO-DELIVERY", `${group.group ?? "(reader)"} of ${group.dest}: ${earlier.msg} came after ${later.msg}`);
   }
-  for (const [key, count] of state.effects) if (count > 1) found.add("DUP-EFFECT", `${key.replace("\u0000", ": ")} was applied ${count} times`);
+  for (const [key, count] of state.effects)
+    if (count > 1) found.add("DUP-EFFECT", `${key.replace("\u0000", ": ")} was applied ${count} times`);
   for (const { sent, process } of state.openSends.values()) {
     if (!state.crashes.has(process)) found.add("STUCK", `${sent.dest}: the publish of ${sent.msg} never ended`);
   }
@@ -43,7 +47,8 @@ function lost(state: State, sent: Sent, group: Group): string | undefined {
   if (letters !== undefined && (letters.has("") || letters.has(group.group ?? ""))) return undefined;
   const held = group.held.get(sent.msg);
   if (held === undefined || held.delivered === 0) return "was never delivered";
-  if (group.handles && group.claim.delivery === "at-least-once" && !held.handled && !held.deadLettered) return "was delivered and never handled";
+  if (group.handles && group.claim.delivery === "at-least-once" && !held.handled && !held.deadLettered)
+    return "was delivered and never handled";
   return undefined;
 }
 
@@ -67,7 +72,9 @@ function groupsByDestination(state: State): (sent: Sent) => readonly Group[] {
   return (sent) => {
     let list = cache.get(sent.dest);
     if (list === undefined) cache.set(sent.dest, (list = withPatterns(sent.dest)));
-    return list.filter((group) => (sent.only === undefined ? group.since < sent.seq : group.since < Number.POSITIVE_INFINITY && sent.only.has(group.group ?? "")));
+    return list.filter((group) =>
+      sent.only === undefined ? group.since < sent.seq : group.since < Number.POSITIVE_INFINITY && sent.only.has(group.group ?? ""),
+    );
   };
 }
 
@@ -79,7 +86,8 @@ function vacuous(state: State): readonly string[] {
   for (const sent of state.sends.values()) if (sent.ok) ok += 1;
   if (ok === 0) why.push("no publish was acknowledged");
   if (state.counts.delivered === 0) why.push("nothing was delivered");
-  if (state.faults.landed < state.faults.planned) why.push(`${state.faults.landed} of ${state.faults.planned} faults landed while anything was under way`);
+  if (state.faults.landed < state.faults.planned)
+    why.push(`${state.faults.landed} of ${state.faults.planned} faults landed while anything was under way`);
   if (state.drained === undefined) why.push("the run did not drain");
   if (state.drained === "timeout") why.push("the drain ended by its time-out");
   return why;

@@ -170,7 +170,8 @@ export function emptyState(): State {
       if (heap === undefined) return;
       for (let least = heap.peek(); least !== undefined; least = heap.peek()) {
         if (!least.finished && least.stored.last === least && !state.letGo(least.process, least.subscription, least.at)) {
-          if (Number(least.pos) < record.pos) found.add("OFFSET-JUMP", `${record.group}: ${record.part}@${record.pos} passes ${least.msg} at ${String(least.pos)}`);
+          if (Number(least.pos) < record.pos)
+            found.add("OFFSET-JUMP", `${record.group}: ${record.part}@${record.pos} passes ${least.msg} at ${String(least.pos)}`);
           return;
         }
         heap.pop();
@@ -220,6 +221,7 @@ export const unfinishedHeap = (): MinHeap<OpenDelivery> => minHeap((left, right)
 export function matches(pattern: string, topic: string): boolean {
   const tokens = topic.split(".");
   const wanted = pattern.split(".");
-  if (wanted.at(-1) === ">") return tokens.length >= wanted.length && wanted.slice(0, -1).every((token, index) => token === "*" || token === tokens[index]);
+  if (wanted.at(-1) === ">")
+    return tokens.length >= wanted.length && wanted.slice(0, -1).every((token, index) => token === "*" || token === tokens[index]);
   return tokens.length === wanted.length && wanted.every((token, index) => token === "*" || token === tokens[index]);
 }

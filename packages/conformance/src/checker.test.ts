@@ -23,9 +23,24 @@ const invoke = (msg: string, dig = "d"): HistoryEvent => ({ f: "send", type: "in
 const ok = (msg: string): HistoryEvent => ({ f: "send", type: "ok", op: `s ${msg}`, msg, dest: "t" });
 const fail = (msg: string): HistoryEvent => ({ f: "send", type: "fail", op: `s ${msg}`, msg, dest: "t" });
 type Step = Extract<HistoryEvent, { f: "delivery" }>;
-const step = (type: Step["type"], msg: string, op: string, more: Partial<Step> = {}): Step => ({ f: "delivery", type, op, msg, dest: "t", group: "g", ...more });
+const step = (type: Step["type"], msg: string, op: string, more: Partial<Step> = {}): Step => ({
+  f: "delivery",
+  type,
+  op,
+  msg,
+  dest: "t",
+  group: "g",
+  ...more,
+});
 const end: HistoryEvent = { f: "drain", type: "end", reason: "complete" };
-const good = [group, invoke("a"), ok("a"), step("delivered", "a", "1", { dig: "d" }), step("ack-invoke", "a", "1"), step("ack-ok", "a", "1")];
+const good = [
+  group,
+  invoke("a"),
+  ok("a"),
+  step("delivered", "a", "1", { dig: "d" }),
+  step("ack-invoke", "a", "1"),
+  step("ack-ok", "a", "1"),
+];
 const classesOf = (history: readonly HistoryRecord[]): string[] => Object.keys(checkHistory(history).anomalies);
 
 describe("the checker on hand-made histories", () => {
@@ -36,14 +51,29 @@ describe("the checker on hand-made histories", () => {
     assert.deepEqual(classesOf(records(...good, invoke("b"), ok("b"), end)), ["LOST"]);
   });
   it("LOST: delivered, its process crashed, and nobody handled it", () => {
-    const history = records(handled, invoke("a"), ok("a"), { ...step("delivered", "a", "1"), proc: "c" }, { f: "process", type: "crash", proc: "c" }, end);
+    const history = records(
+      handled,
+      invoke("a"),
+      ok("a"),
+      { ...step("delivered", "a", "1"), proc: "c" },
+      { f: "process", type: "crash", proc: "c" },
+      end,
+    );
     assert.deepEqual(classesOf(history), ["LOST"]);
   });
   it("not LOST: a group that came later, a dead letter, a counted gap at most once", () => {
     assert.deepEqual(classesOf(records(...good, { ...group, group: "late" }, end)), []);
-    assert.deepEqual(classesOf(records(handled, invoke("a"), ok("a"), step("delivered", "a", "1"), step("dead-lettered", "a", "1", { to: "t.dead" }), end)), []);
+    assert.deepEqual(
+      classesOf(
+        records(handled, invoke("a"), ok("a"), step("delivered", "a", "1"), step("dead-lettered", "a", "1", { to: "t.dead" }), end),
+      ),
+      [],
+    );
     const lossy: HistoryEvent = { ...group, claim: { delivery: "at-most-once" } };
-    assert.deepEqual(classesOf(records(lossy, invoke("a"), ok("a"), { f: "gap", type: "counted", dest: "t", group: "g", count: 1 }, end)), []);
+    assert.deepEqual(
+      classesOf(records(lossy, invoke("a"), ok("a"), { f: "gap", type: "counted", dest: "t", group: "g", count: 1 }, end)),
+      [],
+    );
     assert.deepEqual(classesOf(records(lossy, invoke("a"), ok("a"), end)), ["LOST"]);
   });
   it("UNEXPECTED: delivered and never published", () => {
@@ -66,7 +96,13 @@ describe("the checker on hand-made histories", () => {
     assert.deepEqual(classesOf(records(...history, step("handled-ok", "a", "1"), commit, end)), []);
   });
   it("STALE-ACK: an older delivery settles a newer one", () => {
-    const twice = [group, invoke("a"), ok("a"), step("delivered", "a", "1", { gen: 1 }), { ...step("delivered", "a", "2", { gen: 2 }), proc: "q" }];
+    const twice = [
+      group,
+      invoke("a"),
+      ok("a"),
+      step("delivered", "a", "1", { gen: 1 }),
+      { ...step("delivered", "a", "2", { gen: 2 }), proc: "q" },
+    ];
     assert.deepEqual(classesOf(records(...twice, step("ack-invoke", "a", "1"), step("ack-ok", "a", "1"), end)), ["STALE-ACK"]);
     assert.deepEqual(classesOf(records(...twice, step("ack-invoke", "a", "1"), step("ack-fail", "a", "1"), end)), []);
   });

@@ -1,6 +1,6 @@
 /** A process of a crash case: opens the broker by its target module, plays its script, and writes the history to descriptor 3. */
 import { writeSync } from "node:fs";
-import { loadTarget } from "./bind.ts";
+import { loadTarget } from "./load-target.ts";
 import type { UnsequencedRecord } from "./history.ts";
 import { act } from "./script.ts";
 import type { Script } from "./script.ts";
@@ -20,7 +20,7 @@ const stored = order.script.role === "consumer" ? order.script.store : undefined
 /** Returns when the pipe has it: what follows may be the end of this process. */
 function tell(line: ChildLine): void {
   const bytes = Buffer.from(`${JSON.stringify(line)}\n`);
-  for (let at = 0; at < bytes.byteLength; ) {
+  for (let at = 0; at < bytes.byteLength;) {
     try {
       at += writeSync(3, bytes, at);
     } catch (error) {

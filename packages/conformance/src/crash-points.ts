@@ -53,7 +53,7 @@ export function crashSite(plan: CrashPlan | undefined, die: Die): CrashSite {
       open: (options) => inner.open(options),
       close: () => inner.close(),
       joins: (transport) => inner.joins(innermost(transport)),
-      begin: (options) => 
+      begin: (options) =>
         onCommit(inner.begin(options), async (commit) => {
           await commit();
           if (at("CP8")) await die();

@@ -50,14 +50,37 @@ export async function crashRun(rig: Rig, run: CrashRun): Promise<Ran> {
     write({ v: historyVersion, run: topic, seed: rig.seed, proc: "harness", inc: 0, tMono: Number(process.hrtime.bigint()), ...event });
   const common = { run: topic, seed: rig.seed, topic };
   const consumer = (inc: number, crash: boolean, proc = "consumer"): Actor =>
-    startActor(rig, broker, { ...common, role: "consumer", proc, inc, group, concurrency: 8, leaseMs: 2_000, attempts: 3, ...run.consumer, ...planned(crash) }, write);
+    startActor(
+      rig,
+      broker,
+      { ...common, role: "consumer", proc, inc, group, concurrency: 8, leaseMs: 2_000, attempts: 3, ...run.consumer, ...planned(crash) },
+      write,
+    );
   const producer = (inc: number, crash: boolean): Actor =>
-    startActor(rig, broker, { ...common, role: "producer", proc: "producer", inc, count: run.victim === "producer" ? 150 : 60, keys: 5, ...run.producer, ...planned(crash) }, write);
+    startActor(
+      rig,
+      broker,
+      {
+        ...common,
+        role: "producer",
+        proc: "producer",
+        inc,
+        count: run.victim === "producer" ? 150 : 60,
+        keys: 5,
+        ...run.producer,
+        ...planned(crash),
+      },
+      write,
+    );
   const planned = (crash: boolean): Pick<ConsumerScript, "crash"> =>
     crash && run.point !== undefined ? { crash: { point: run.point, after: 1 + Math.floor(rig.random() * reach[run.point]) } } : {};
   const dies = async (actor: Actor): Promise<void> => {
     note({ f: "fault", type: "start", fault: `kill9 ${actor.script.role}` });
-    assert.equal(await rig.within(`${run.point ?? "poison"} of the ${actor.script.role}`, actor.exited, 20_000), "crashed", "it ended before it got there");
+    assert.equal(
+      await rig.within(`${run.point ?? "poison"} of the ${actor.script.role}`, actor.exited, 20_000),
+      "crashed",
+      "it ended before it got there",
+    );
     note({ f: "fault", type: "stop", fault: `kill9 ${actor.script.role}` });
   };
 
@@ -74,7 +97,7 @@ export async function crashRun(rig: Rig, run: CrashRun): Promise<Ran> {
     steady.push(await published(rig, producer(deaths, false)));
   } else {
     let victim = first;
-    for (; deaths < run.deaths; ) {
+    for (; deaths < run.deaths;) {
       // Each incarnation gets enough to reach its end, however fast it is.
       steady.push(await started(rig, producer(deaths, false)));
       await dies(victim);
@@ -83,7 +106,10 @@ export async function crashRun(rig: Rig, run: CrashRun): Promise<Ran> {
     }
     steady.push(await started(rig, producer(deaths, false)));
     for (; run.poison !== undefined; victim = consumer(deaths, false)) {
-      const outcome = await Promise.race([victim.exited, rig.until("the drain", () => steady.every((actor) => index.isDone(actor)) && index.drained(), 25_000)]);
+      const outcome = await Promise.race([
+        victim.exited,
+        rig.until("the drain", () => steady.every((actor) => index.isDone(actor)) && index.drained(), 25_000),
+      ]);
       if (outcome !== "crashed") break;
       deaths += 1;
       assert(deaths < 50, "the process ends again and again");
@@ -124,7 +150,7 @@ async function prepareStore(rig: Rig, broker: Broker, run: CrashRun): Promise<vo
 }
 
 /** How often each point is passed in one incarnation, at the least. */
-const reach: Readonly<Record<CrashPoint, number>> = { CP1: 5, CP2: 5, CP3: 5, CP4: 1, CP5: 15, CP6: 2, CP7: 2, CP8: 15, CP9: 2, CP10: 4 };
+const reach: Readonly<Record<CrashPoint, number>> = { CP1: 5, CP2: 5, CP3: 5, CP4: 1, CP5: 15, CP6: 2, CP7: 2, CP8: 15, CP9: 2, CP10: 2 };
 
 async function started(rig: Rig, actor: Actor): Promise<Actor> {
   await rig.within("the start of an actor", actor.ready, 20_000);
@@ -169,7 +195,8 @@ function follow(topic: string, group: string): Following {
         if (record.from === group) settle(record.msg);
       }
       if (record.f === "delivery" && record.type === "handled-ok" && record.dest === topic) handled.add(record.msg);
-      if (record.f === "delivery" && record.group === group && (record.type === "handled-ok" || record.type === "dead-lettered")) settle(record.msg);
+      if (record.f === "delivery" && record.group === group && (record.type === "handled-ok" || record.type === "dead-lettered"))
+        settle(record.msg);
     },
     handled,
     drained: () => owed.size === 0,
@@ -189,6 +216,8 @@ function follow(topic: string, group: string): Following {
 
 /** Fails unless the history is a good one, naming what was found. */
 export function assertValid(verdict: Verdict): void {
-  const found = Object.entries(verdict.anomalies).map(([name, anomaly]) => `${name} ×${anomaly.count}: ${anomaly.examples.slice(0, 2).join("; ")}`);
+  const found = Object.entries(verdict.anomalies).map(
+    ([name, anomaly]) => `${name} ×${anomaly.count}: ${anomaly.examples.slice(0, 2).join("; ")}`,
+  );
   assert.equal(verdict.verdict, "valid", [...found, ...verdict.unknown].join(" · "));
 }

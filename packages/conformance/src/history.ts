@@ -134,7 +134,16 @@ export interface DrainEvent {
   readonly reason?: "complete" | "timeout";
 }
 
-export type HistoryEvent = SendEvent | DeliveryEvent | GroupEvent | CommitEvent | EffectEvent | GapEvent | FaultEvent | ProcessEvent | DrainEvent;
+export type HistoryEvent =
+  | SendEvent
+  | DeliveryEvent
+  | GroupEvent
+  | CommitEvent
+  | EffectEvent
+  | GapEvent
+  | FaultEvent
+  | ProcessEvent
+  | DrainEvent;
 export type HistoryRecord = Origin & { readonly seq: number } & HistoryEvent;
 export type UnsequencedRecord = Origin & HistoryEvent;
 

@@ -1,6 +1,6 @@
 export { anomalyClasses } from "./anomalies.ts";
 export type { Anomaly, AnomalyClass, HistoryCounts, Verdict } from "./anomalies.ts";
-export { conformance, loadTarget } from "./bind.ts";
+export { conformance } from "./bind.ts";
 export type { Case, CaseResult, Need, Outcome } from "./case.ts";
 export { cases } from "./cases/index.ts";
 export { checkHistory, createChecker } from "./checker.ts";
@@ -9,6 +9,7 @@ export { mustCover } from "./fields.ts";
 export type { Covered } from "./fields.ts";
 export { historyVersion, parseRecord } from "./history.ts";
 export type { Claim, HistoryEvent, HistoryRecord, UnsequencedRecord } from "./history.ts";
+export { loadTarget } from "./load-target.ts";
 export { modelHistory } from "./model-broker.ts";
 export type { ModelOptions } from "./model-broker.ts";
 export { mutants } from "./mutants.ts";

@@ -1,5 +1,5 @@
 import { parseArgs } from "node:util";
-import { loadTarget } from "./bind.ts";
+import { loadTarget } from "./load-target.ts";
 import { runSuite } from "./run-suite.ts";
 import { line, summary, textOf } from "./table.ts";
 import { targetModules } from "./targets.ts";

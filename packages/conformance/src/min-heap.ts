@@ -14,7 +14,7 @@ export function minHeap<T>(compare: (left: T, right: T) => number): MinHeap<T> {
   return {
     push(item) {
       items.push(item);
-      for (let at = items.length - 1; at > 0; ) {
+      for (let at = items.length - 1; at > 0;) {
         const parent = (at - 1) >> 1;
         if (!less(at, parent)) return;
         swap(at, parent);
@@ -27,7 +27,7 @@ export function minHeap<T>(compare: (left: T, right: T) => number): MinHeap<T> {
       const last = items.pop();
       if (items.length === 0 || last === undefined) return top;
       items[0] = last;
-      for (let at = 0; ; ) {
+      for (let at = 0; ;) {
         const left = 2 * at + 1;
         if (left >= items.length) return top;
         const child = left + 1 < items.length && less(left + 1, left) ? left + 1 : left;

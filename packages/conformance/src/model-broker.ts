@@ -62,7 +62,14 @@ export function modelHistory(options: ModelOptions): readonly HistoryRecord[] {
   let generation = 0;
   let position = 0;
   for (const group of groups) {
-    write("harness", 0, { f: "group", type: "subscribed", dest, group, handles: true, claim: { delivery: "at-least-once", order: true, deduplicated: true } });
+    write("harness", 0, {
+      f: "group",
+      type: "subscribed",
+      dest,
+      group,
+      handles: true,
+      claim: { delivery: "at-least-once", order: true, deduplicated: true },
+    });
   }
   write("harness", 0, { f: "fault", type: "planned", fault: "crash", count: 0 });
 
@@ -76,7 +83,16 @@ export function modelHistory(options: ModelOptions): readonly HistoryRecord[] {
     const key = `k${count % 5}`;
     const dig = `d${Math.floor(random() * 1e9).toString(36)}`;
     const op = `s${(ops += 1)}`;
-    const event = (type: SendEvent["type"], more: Partial<SendEvent> = {}): SendEvent => ({ f: "send", type, op, msg, dest, key, dig, ...more });
+    const event = (type: SendEvent["type"], more: Partial<SendEvent> = {}): SendEvent => ({
+      f: "send",
+      type,
+      op,
+      msg,
+      dest,
+      key,
+      dig,
+      ...more,
+    });
     write(proc, 0, event("invoke"));
     const luck = random();
     const misbehaves = bad !== undefined && count === badAt;
@@ -107,10 +123,20 @@ export function modelHistory(options: ModelOptions): readonly HistoryRecord[] {
       write(proc, 0, event("ok"));
     }
   };
-  const event = (hand: Hand, group: string) => ({ f: "delivery" as const, op: hand.op, msg: hand.kept.msg, dest, group, part: "0", pos: hand.kept.pos, gen: hand.gen });
+  const event = (hand: Hand, group: string) => ({
+    f: "delivery" as const,
+    op: hand.op,
+    msg: hand.kept.msg,
+    dest,
+    group,
+    part: "0",
+    pos: hand.kept.pos,
+    gen: hand.gen,
+  });
   const fetch = (member: Member): void => {
     const list = log.get(member.group) ?? [];
-    while ((list[cursor.get(member.group) ?? 0]?.state ?? "waiting") === "done") cursor.set(member.group, (cursor.get(member.group) ?? 0) + 1);
+    while ((list[cursor.get(member.group) ?? 0]?.state ?? "waiting") === "done")
+      cursor.set(member.group, (cursor.get(member.group) ?? 0) + 1);
     const kept = list.slice(cursor.get(member.group) ?? 0, (cursor.get(member.group) ?? 0) + 30).find((each) => free(each));
     if (kept === undefined) return;
     kept.state = "held";
@@ -128,7 +154,14 @@ export function modelHistory(options: ModelOptions): readonly HistoryRecord[] {
     while (list[next]?.state === "done") next += 1;
     if (next === committed.get(group)) return;
     committed.set(group, next);
-    write("broker", 0, { f: "commit", type: "ok", dest, group, part: "0", pos: list[next - 1]?.pos === undefined ? 0 : (list[next - 1]?.pos ?? 0) + 1 });
+    write("broker", 0, {
+      f: "commit",
+      type: "ok",
+      dest,
+      group,
+      part: "0",
+      pos: list[next - 1]?.pos === undefined ? 0 : (list[next - 1]?.pos ?? 0) + 1,
+    });
   };
   const advance = (member: Member): void => {
     const hand = pick(member.hands);
@@ -175,7 +208,8 @@ export function modelHistory(options: ModelOptions): readonly HistoryRecord[] {
     else advance(member);
   };
   const current = (hand: Hand): boolean => hand.kept.state === "held" && hand.kept.holder === hand && now + 5e7 < hand.leaseEnds;
-  const pending = (): boolean => members.some((member) => member.hands.length > 0) || [...log.values()].some((list) => list.some((kept) => kept.state !== "done"));
+  const pending = (): boolean =>
+    members.some((member) => member.hands.length > 0) || [...log.values()].some((list) => list.some((kept) => kept.state !== "done"));
   let broken = bad === undefined || ["LOST", "UNEXPECTED", "ABORTED-READ", "CORRUPT", "STUCK", "STORED-DUP"].includes(bad);
   for (let count = 0; count < options.messages; count += 1) {
     publish(count);
@@ -219,10 +253,22 @@ export function modelHistory(options: ModelOptions): readonly HistoryRecord[] {
       case "OVERLAP": {
         if (bad === "STALE-ACK" && hand.handle !== "ok") return false;
         if (bad === "OVERLAP" && hand.handle !== "started") return false;
-        const second: Hand = { op: `d${(ops += 1)}`, kept: hand.kept, gen: (generation += 1), leaseEnds: now + leaseMs * 1e6, handle: "none" };
+        const second: Hand = {
+          op: `d${(ops += 1)}`,
+          kept: hand.kept,
+          gen: (generation += 1),
+          leaseEnds: now + leaseMs * 1e6,
+          handle: "none",
+        };
         other.hands.push(second);
         hand.kept.holder = second;
-        write(other.proc, other.inc, { ...event(second, member.group), type: "delivered", attempt: (hand.kept.attempts += 1), dig: hand.kept.dig, leaseMs });
+        write(other.proc, other.inc, {
+          ...event(second, member.group),
+          type: "delivered",
+          attempt: (hand.kept.attempts += 1),
+          dig: hand.kept.dig,
+          leaseMs,
+        });
         if (bad === "OVERLAP") {
           second.handle = "started";
           write(other.proc, other.inc, { ...event(second, member.group), type: "handle-start" });
@@ -242,15 +288,26 @@ export function modelHistory(options: ModelOptions): readonly HistoryRecord[] {
           return true;
         }
         const list = (log.get(member.group) ?? []).filter((kept) => kept.state === "waiting" && kept.attempts === 0);
-        const ok = new Set(records.filter((each) => each.f === "send" && each.type === "ok").map((each) => (each.f === "send" ? each.msg : "")));
+        const ok = new Set(
+          records.filter((each) => each.f === "send" && each.type === "ok").map((each) => (each.f === "send" ? each.msg : "")),
+        );
         const lane = (kept: Kept): string => `${kept.msg.split(".")[0] ?? ""} ${kept.key}`;
-        const first = list.find((kept) => ok.has(kept.msg) && list.some((later) => later.pos > kept.pos && ok.has(later.msg) && lane(later) === lane(kept)));
-        const later = first === undefined ? undefined : list.find((kept) => kept.pos > first.pos && ok.has(kept.msg) && lane(kept) === lane(first));
+        const first = list.find(
+          (kept) => ok.has(kept.msg) && list.some((later) => later.pos > kept.pos && ok.has(later.msg) && lane(later) === lane(kept)),
+        );
+        const later =
+          first === undefined ? undefined : list.find((kept) => kept.pos > first.pos && ok.has(kept.msg) && lane(kept) === lane(first));
         if (later === undefined) return false;
         const ahead: Hand = { op: `d${(ops += 1)}`, kept: later, gen: (generation += 1), leaseEnds: now + leaseMs * 1e6, handle: "none" };
         Object.assign(later, { state: "held", holder: ahead });
         member.hands.push(ahead);
-        write(member.proc, member.inc, { ...event(ahead, member.group), type: "delivered", attempt: (later.attempts += 1), dig: later.dig, leaseMs });
+        write(member.proc, member.inc, {
+          ...event(ahead, member.group),
+          type: "delivered",
+          attempt: (later.attempts += 1),
+          dig: later.dig,
+          leaseMs,
+        });
         return true;
       }
       default:

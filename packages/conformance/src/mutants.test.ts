@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { before, describe, it } from "node:test";
 import type { CaseResult } from "./case.ts";
-import { loadTarget } from "./bind.ts";
+import { loadTarget } from "./load-target.ts";
 import { cases } from "./cases/index.ts";
 import { mutants } from "./mutants.ts";
 import type { Mutant } from "./mutants.ts";

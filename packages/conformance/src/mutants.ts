@@ -3,7 +3,17 @@
  * declares it and does not have it. A suite that lets one pass does not test that member.
  */
 import { published } from "@waybill/core";
-import type { Capabilities, CapabilityName, Delivery, Message, Settlement, SubscribeRequest, Subscription, Transaction, Transport } from "@waybill/core";
+import type {
+  Capabilities,
+  CapabilityName,
+  Delivery,
+  Message,
+  Settlement,
+  SubscribeRequest,
+  Subscription,
+  Transaction,
+  Transport,
+} from "@waybill/core";
 import { around, withCapabilities, wrapped } from "./around.ts";
 import { deliveryFields, messageFields, settlementFields, subscribeFields } from "./fields.ts";
 import type { Covered, SettlementField } from "./fields.ts";
@@ -99,7 +109,11 @@ const onDeliveries = (change: (delivery: Delivery) => Delivery, restore = true) 
           });
         }
       },
-      settle: (settlements, options) => subscription.settle(settlements.map((each) => ({ ...each, delivery: original(each.delivery) })), options),
+      settle: (settlements, options) =>
+        subscription.settle(
+          settlements.map((each) => ({ ...each, delivery: original(each.delivery) })),
+          options,
+        ),
     };
   });
 
@@ -109,7 +123,10 @@ const onSettlements = (change: (settlement: Settlement, first: Delivery) => Sett
     return {
       settle(settlements, options) {
         first ??= settlements[0]?.delivery;
-        return subscription.settle(settlements.map((settlement) => change(settlement, first ?? settlement.delivery)), options);
+        return subscription.settle(
+          settlements.map((settlement) => change(settlement, first ?? settlement.delivery)),
+          options,
+        );
       },
     };
   });
@@ -142,7 +159,9 @@ const ignoring: { readonly [Name in CapabilityName]: (transport: Transport) => T
   priority: onMessages((message) => ({ ...message, priority: undefined })),
   deduplication(transport) {
     const inner = onMessages((message) => ({ ...message, id: `${message.id}~${(made += 1)}` }))(transport);
-    return onDeliveries((delivery) => ({ ...delivery, message: { ...delivery.message, id: delivery.message.id.replace(/~\d+$/, "") } }))(inner);
+    return onDeliveries((delivery) => ({ ...delivery, message: { ...delivery.message, id: delivery.message.id.replace(/~\d+$/, "") } }))(
+      inner,
+    );
   },
   groups: onRequest((request) => ({ ...request, group: undefined })),
   publishToGroup: onMessages((message) => ({ ...message, group: undefined })),
@@ -155,7 +174,9 @@ const ignoring: { readonly [Name in CapabilityName]: (transport: Transport) => T
   settleConfirm: deafTo("ack"),
   attempts: onDeliveries((delivery) => ({ ...delivery, attempt: 1 })),
   retry: deafTo("retry"),
-  deadLetter: onSettlements((settlement) => (settlement.kind === "dead-letter" ? { kind: "ack", delivery: settlement.delivery } : settlement)),
+  deadLetter: onSettlements((settlement) =>
+    settlement.kind === "dead-letter" ? { kind: "ack", delivery: settlement.delivery } : settlement,
+  ),
   note: onSettlements(neutralSettlement.note),
   lease: onRequest((request) => ({ ...request, leaseMs: 3_600_000 })),
   orderByKey: onRequest((request) => ({ ...request, order: "none" })),
@@ -165,9 +186,13 @@ const ignoring: { readonly [Name in CapabilityName]: (transport: Transport) => T
   noResponders: onMessages((message) => ({ ...message, replyTo: undefined })),
   transaction: (transport) =>
     onSubscription((subscription) => ({ settle: (settlements) => subscription.settle(settlements) }))(
-      around(transport, { begin: () => Promise.resolve(nothing), publish: (messages, { signal }) => transport.publish(messages, { signal }) }),
+      around(transport, {
+        begin: () => Promise.resolve(nothing),
+        publish: (messages, { signal }) => transport.publish(messages, { signal }),
+      }),
     ),
-  inspect: (transport) => around(transport, { inspect: () => Promise.resolve({ depth: 0, inFlight: 0, lagMessages: 0, oldestAgeMs: 0, consumers: [] }) }),
+  inspect: (transport) =>
+    around(transport, { inspect: () => Promise.resolve({ depth: 0, inFlight: 0, lagMessages: 0, oldestAgeMs: 0, consumers: [] }) }),
   topology: (transport) => around(transport, { check: () => Promise.resolve([]), declare: () => Promise.resolve([]) }),
   browse: (transport) => around(transport, { browse: () => Promise.resolve([]) }),
   remove: (transport) => around(transport, { remove: (_topic, _group, positions) => Promise.resolve(positions.length) }),
@@ -183,11 +208,18 @@ const keysOf = <K extends string>(record: Readonly<Record<K, unknown>>): K[] => 
 
 /** One for each member of the contract, made from the lists that the contract's types hold to it. */
 export const mutants: readonly Mutant[] = [
-  ...keysOf(messageFields).map((field): Mutant => ({ name: `message.${field}`, wrap: onMessages((message) => ({ ...message, [field]: neutralMessage[field](message) })) })),
-  ...keysOf(deliveryFields).map(
-    (field): Mutant => ({ name: `delivery.${field}`, wrap: onDeliveries((delivery) => ({ ...delivery, [field]: neutralDelivery[field](delivery) }), field !== "handle") }),
-  ),
-  ...keysOf(subscribeFields).map((field): Mutant => ({ name: `subscribe.${field}`, wrap: onRequest((request) => ({ ...request, [field]: neutralRequest[field](request) })) })),
+  ...keysOf(messageFields).map((field): Mutant => ({
+    name: `message.${field}`,
+    wrap: onMessages((message) => ({ ...message, [field]: neutralMessage[field](message) })),
+  })),
+  ...keysOf(deliveryFields).map((field): Mutant => ({
+    name: `delivery.${field}`,
+    wrap: onDeliveries((delivery) => ({ ...delivery, [field]: neutralDelivery[field](delivery) }), field !== "handle"),
+  })),
+  ...keysOf(subscribeFields).map((field): Mutant => ({
+    name: `subscribe.${field}`,
+    wrap: onRequest((request) => ({ ...request, [field]: neutralRequest[field](request) })),
+  })),
   ...keysOf(settlementFields).map((field): Mutant => ({ name: `settlement.${field}`, wrap: onSettlements(neutralSettlement[field]) })),
   ...keysOf(ignoring).map((name): Mutant => ({ name: `capability.${name}`, wrap: declaring(name, ignoring[name]) })),
 ];

@@ -1,6 +1,15 @@
 import { hash } from "node:crypto";
 import { causeHeaders, deadLetterGroup } from "@waybill/core";
-import type { Delivery, HandleMiddleware, Message, Settlement, SettleOutcome, SubscribeRequest, Subscription, Transport } from "@waybill/core";
+import type {
+  Delivery,
+  HandleMiddleware,
+  Message,
+  Settlement,
+  SettleOutcome,
+  SubscribeRequest,
+  Subscription,
+  Transport,
+} from "@waybill/core";
 import { around } from "./around.ts";
 import { historyVersion } from "./history.ts";
 import type { Claim, DeliveryEvent, DeliveryType, HistoryEvent, HistoryRecord, UnsequencedRecord } from "./history.ts";
@@ -73,7 +82,12 @@ export function record(transport: Transport, recorder: Recorder, options: Record
     async publish(messages, publishing) {
       const ops = messages.map((message) => {
         const op = recorder.nextOp();
-        recorder.add({ ...sendOf(message, op), type: "invoke", dig: digest(message), ...(message.expiresAt === undefined ? {} : { expires: true }) });
+        recorder.add({
+          ...sendOf(message, op),
+          type: "invoke",
+          dig: digest(message),
+          ...(message.expiresAt === undefined ? {} : { expires: true }),
+        });
         return op;
       });
       const outcomes = await transport.publish(messages, publishing);
@@ -97,7 +111,8 @@ export function record(transport: Transport, recorder: Recorder, options: Record
           await request.onEvent(event);
           if (dest === undefined) return;
           const at = { dest, ...(request.group === undefined ? {} : { group: request.group }) };
-          if (event.kind === "gap") recorder.add({ f: "gap", type: "counted", ...at, ...(event.count === undefined ? {} : { count: event.count }) });
+          if (event.kind === "gap")
+            recorder.add({ f: "gap", type: "counted", ...at, ...(event.count === undefined ? {} : { count: event.count }) });
           else if (event.kind !== "failed") recorder.add({ f: "group", type: "revoked", ...at, part: event.part });
         },
       });
@@ -185,7 +200,10 @@ function sendOf(message: Message, op: string) {
 
 /** Of the key, the body and the headers, without those that Waybill adds to a copy. */
 export function digest(message: Message): string {
-  const body = message.body instanceof Uint8Array ? hash("sha256", message.body, "hex") : hash("sha256", JSON.stringify(message.body) ?? "undefined", "hex");
+  const body =
+    message.body instanceof Uint8Array
+      ? hash("sha256", message.body, "hex")
+      : hash("sha256", JSON.stringify(message.body) ?? "undefined", "hex");
   const headers = Object.entries(message.headers)
     .filter(([name]) => !name.startsWith("waybill-"))
     .toSorted(([left], [right]) => (left < right ? -1 : 1));

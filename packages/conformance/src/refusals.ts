@@ -6,7 +6,7 @@ import { headers, message, publish, publishAll } from "./rig.ts";
 import type { Rig } from "./rig.ts";
 import { definite, refusesSubscribe, subscribe } from "./taker.ts";
 import type { Need } from "./case.ts";
-import { group, offered } from "./cases/publish.ts";
+import { acks, group, offered } from "./cases/publish.ts";
 
 type Refusal = (rig: Rig) => Promise<void>;
 
@@ -15,12 +15,16 @@ const atPublish =
   async (rig) => {
     const transport = await rig.transport();
     const topic = rig.unique("refused");
-    const taker = await subscribe(rig, transport, { topic, group: group(rig) }, { ack: offered(rig, "settle") });
+    const taker = await subscribe(rig, transport, { topic, group: group(rig) }, { ack: acks(rig) });
     const [outcome] = await publish(rig, transport, [message(rig, topic, fields)]);
     definite(outcome, "CAPABILITY");
     const last = message(rig, topic);
     await publishAll(rig, transport, [last]);
-    assert.deepEqual((await taker.take(1)).map((delivery) => delivery.message.id), [last.id], "refused, and it arrived");
+    assert.deepEqual(
+      (await taker.take(1)).map((delivery) => delivery.message.id),
+      [last.id],
+      "refused, and it arrived",
+    );
   };
 
 const atSubscribe =
@@ -89,7 +93,7 @@ export const refusals: Readonly<Record<CapabilityName, Refusal>> & { readonly ke
   deduplication: async (rig) => {
     const transport = await rig.transport();
     const topic = rig.unique("repeat");
-    const taker = await subscribe(rig, transport, { topic, group: group(rig) }, { ack: offered(rig, "settle") });
+    const taker = await subscribe(rig, transport, { topic, group: group(rig) }, { ack: acks(rig) });
     const one = message(rig, topic);
     await publishAll(rig, transport, [one, one]);
     assert.equal(new Set((await taker.take(2)).map((delivery) => delivery.message.id)).size, 1);
@@ -128,7 +132,9 @@ export const refusals: Readonly<Record<CapabilityName, Refusal>> & { readonly ke
   transaction: noFace((transport, rig) => transport.begin?.({ signal: rig.signal })),
   inspect: noFace((transport, rig) => transport.inspect?.(rig.unique("t"), "g")),
   topology: noFace((transport, rig) => transport.declare?.({ topics: [rig.unique("t")], groups: [] })),
-  browse: noFace((transport, rig) => transport.browse?.({ topic: rig.unique("t"), group: "g", after: undefined, limit: 1, signal: rig.signal })),
+  browse: noFace((transport, rig) =>
+    transport.browse?.({ topic: rig.unique("t"), group: "g", after: undefined, limit: 1, signal: rig.signal }),
+  ),
   remove: noFace((transport, rig) => transport.remove?.(rig.unique("t"), "g", [0])),
   seek: noFace((transport, rig) => transport.seek?.(rig.unique("t"), "g", "earliest")),
 };
@@ -141,12 +147,10 @@ async function oneDelivery(rig: Rig) {
   return { transport, taker, delivery: await taker.one() };
 }
 
-/** The first need that the transport does not offer, if there is one. */
-export function missing(rig: Rig, needs: readonly Need[]): keyof typeof refusals | undefined {
-  for (const need of needs) {
-    if (need === "keeps") {
-      if (rig.capabilities.durability === "D0") return need;
-    } else if (need in refusals && !offered(rig, need as CapabilityName)) return need as CapabilityName;
-  }
-  return undefined;
+/** What the transport does not offer of these. */
+export function missing(rig: Rig, needs: readonly Need[]): readonly (keyof typeof refusals)[] {
+  return needs.flatMap((need) => {
+    if (need === "keeps") return rig.capabilities.durability === "D0" ? [need] : [];
+    return need in refusals && !offered(rig, need as CapabilityName) ? [need as CapabilityName] : [];
+  });
 }

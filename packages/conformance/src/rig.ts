@@ -87,7 +87,11 @@ export async function openRig(options: RigOptions, caseName: string): Promise<Ri
   return { ...rig, capabilities: first.capabilities() };
 }
 
-export async function connect(transport: Transport, waitMs: number, onStatus: (status: TransportStatus) => void = () => undefined): Promise<void> {
+export async function connect(
+  transport: Transport,
+  waitMs: number,
+  onStatus: (status: TransportStatus) => void = () => undefined,
+): Promise<void> {
   await within("connect", waitMs, transport.connect({ signal: AbortSignal.timeout(waitMs), onStatus }));
 }
 

@@ -22,16 +22,25 @@ export interface SuiteOptions {
   readonly onResult?: (result: CaseResult) => void;
 }
 
-/** Runs the cases one after another, each with names of its own, on one fresh broker. */
+/** How many cases that mostly wait run at once. */
+export const atOnce = 3;
+
+/** Runs the cases, each with names of its own, on one fresh broker: one after another, then those that mostly wait a few at once. */
 export async function runSuite(target: ConformanceTarget, options: SuiteOptions = {}): Promise<readonly CaseResult[]> {
   const results: CaseResult[] = [];
   const broker = await target.start();
-  try {
-    for (const each of selectCases(options.only, options.cases)) {
-      const result = await runCase(each, rigOptions(target, broker, options));
+  const selected = selectCases(options.only, options.cases);
+  const work = async (queue: Case[]): Promise<void> => {
+    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+      const result = await runCase(next, rigOptions(target, broker, options));
       results.push(result);
       options.onResult?.(result);
     }
+  };
+  try {
+    await work(selected.filter((each) => each.together !== true));
+    const waiting = selected.filter((each) => each.together === true);
+    await Promise.all(Array.from({ length: atOnce }, () => work(waiting)));
   } finally {
     await broker[Symbol.asyncDispose]();
   }
@@ -88,12 +97,16 @@ export async function runCase(tested: Case, options: RigOptions): Promise<CaseRe
   return ended;
 }
 
-async function outcomeOf(tested: Case, rig: Rig, result: (outcome: CaseResult["outcome"], more?: Partial<CaseResult>) => CaseResult): Promise<CaseResult> {
+async function outcomeOf(
+  tested: Case,
+  rig: Rig,
+  result: (outcome: CaseResult["outcome"], more?: Partial<CaseResult>) => CaseResult,
+): Promise<CaseResult> {
   const needs = tested.needs ?? [];
   const absent = missing(rig, needs);
-  if (absent !== undefined) {
-    await (tested.refuse ?? refusals[absent])(rig);
-    return result("refused", { why: absent === "keeps" ? "durability D0" : `capability ${absent}: none` });
+  if (absent.length > 0) {
+    for (const need of absent) await refusals[need](rig);
+    return result("refused", { why: absent.map((need) => (need === "keeps" ? "durability D0" : `${need}: none`)).join(", ") });
   }
   const without = needs.find((need) => !has(rig, need));
   const why = without === undefined ? tested.unless?.(rig) : `the target has no ${without}`;

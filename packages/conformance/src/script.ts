@@ -101,7 +101,13 @@ async function produce(script: ProducerScript, bus: Bus): Promise<void> {
   await Promise.all(Array.from({ length: 20 }, worker));
 }
 
-function consume(script: ConsumerScript, stage: Stage, bus: Bus, site: ReturnType<typeof crashSite>, recorder: ReturnType<typeof createRecorder>): void {
+function consume(
+  script: ConsumerScript,
+  stage: Stage,
+  bus: Bus,
+  site: ReturnType<typeof crashSite>,
+  recorder: ReturnType<typeof createRecorder>,
+): void {
   const { store } = stage;
   const output = script.output === undefined ? undefined : event<Work>(script.output);
   bus.subscribe(

@@ -12,17 +12,17 @@ import type { ConformanceTarget } from "./target.ts";
 describe("a stranger's adapter", () => {
   it("has no more than a hundred lines", () => {
     const text = readFileSync(new URL("./stranger.fixture.ts", import.meta.url), "utf8");
-    assert(text.trimEnd().split("\n").length <= 110);
+    assert(text.trimEnd().split("\n").length <= 100);
   });
   it("passes when it declares what it has", async () => {
-    const results = await runSuite(stranger(), { waitMs: 3_000 });
+    const results = await runSuite(stranger(), { waitMs: 4_000 });
     for (const { name, outcome, error } of results) assert.notEqual(outcome, "failed", `${name}: ${String(error)}`);
     assert(results.filter(({ outcome }) => outcome === "proved").length >= 10);
     assert(results.filter(({ outcome }) => outcome === "refused").length >= 30);
   });
-  for (const lies of ["delay", "priority", "publishToGroup"] as const satisfies readonly CapabilityName[]) {
+  for (const lies of ["delay", "publishToGroup"] as const satisfies readonly CapabilityName[]) {
     it(`fails at exactly ${lies}, when it declares that and does not have it`, async () => {
-      const results = await runSuite(stranger(lies), { waitMs: 1_500 });
+      const results = await runSuite(stranger(lies), { waitMs: 4_000 });
       const failed = results.filter(({ outcome }) => outcome === "failed").map(({ name }) => name);
       const about = (name: string): boolean => {
         const found = cases.find((each) => each.name === name);

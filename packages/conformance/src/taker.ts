@@ -113,7 +113,11 @@ export async function subscribe(rig: Rig, transport: Transport, fields: Asked, o
     failure: () => failure,
     async take(count, waitMs = rig.waitMs) {
       await rig
-        .until(`${count} deliveries of ${fields.topic ?? fields.pattern ?? "the inbox"}`, () => got.length - taken >= count || failure !== undefined, waitMs)
+        .until(
+          `${count} deliveries of ${fields.topic ?? fields.pattern ?? "the inbox"}`,
+          () => got.length - taken >= count || failure !== undefined,
+          waitMs,
+        )
         .catch((error: Error) => {
           throw new Error(`${error.message}; got ${got.length - taken}`);
         });
@@ -158,7 +162,10 @@ export async function refusesSubscribe(rig: Rig, transport: Transport, fields: A
 }
 
 /** Publishing this one message has a definite error of `code`. */
-export function definite(outcome: { readonly ok: boolean; readonly error?: { readonly code: string; readonly certainty: string } } | undefined, code: string): void {
+export function definite(
+  outcome: { readonly ok: boolean; readonly error?: { readonly code: string; readonly certainty: string } } | undefined,
+  code: string,
+): void {
   assert(outcome !== undefined);
   assert.equal(outcome.ok, false, `the publish was taken, expected ${code}`);
   assert.equal(outcome.error?.code, code);

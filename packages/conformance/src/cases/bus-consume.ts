@@ -21,7 +21,12 @@ export const busConsumeCases: readonly Case[] = [
       const bus = await openBus(rig, { around: watch.around }, (bus) => {
         bus.subscribe(
           contract,
-          { group: "g", concurrency: 100, retry: { attempts: 3, backoff: fixed(5), deadLetter: true }, middleware: [handleMiddleware(watch.recorder)] },
+          {
+            group: "g",
+            concurrency: 100,
+            retry: { attempts: 3, backoff: fixed(5), deadLetter: true },
+            middleware: [handleMiddleware(watch.recorder)],
+          },
           async (number, ctx) => {
             if (rig.random() < 0.3) await pause(rig.random() * 5);
             if (number % 50 === 0) throw new Error("fails for good");
@@ -29,7 +34,11 @@ export const busConsumeCases: readonly Case[] = [
           },
         );
       });
-      for (let from = 0; from < count; from += 1_000) await bus.publishMany(contract, Array.from({ length: 1_000 }, (_, at) => from + at));
+      for (let from = 0; from < count; from += 1_000)
+        await bus.publishMany(
+          contract,
+          Array.from({ length: 1_000 }, (_, at) => from + at),
+        );
       const counters = () => bus.metrics().groups[topic]?.["g"];
       await rig.until("all handled", () => (counters()?.handled ?? 0) + (counters()?.deadLettered ?? 0) === count, 25_000);
       await bus.close();
@@ -38,7 +47,9 @@ export const busConsumeCases: readonly Case[] = [
       const metrics = bus.metrics();
       const group = metrics.groups[topic]?.["g"];
       assert(group !== undefined);
-      const confirmed = watch.records.filter((record) => record.f === "send" && record.type === "ok" && record.dest === topic && record.group === undefined);
+      const confirmed = watch.records.filter(
+        (record) => record.f === "send" && record.type === "ok" && record.dest === topic && record.group === undefined,
+      );
       assert.equal(metrics.topics[topic]?.published, confirmed.length);
       assert.equal(group.delivered, verdict.counts.delivered);
       assert.equal(group.handled, verdict.counts.handled);
@@ -61,9 +72,14 @@ export const busConsumeCases: readonly Case[] = [
         bus.subscribe(contract, { group: "g", delivery: sides, concurrency: 4 }, async () => turn());
       });
       const count = rig.scale(5_000, 50_000);
-      await bus.publishMany(contract, Array.from({ length: count }, (_, at) => at)).catch(async (error: unknown) => {
-        throw error;
-      });
+      await bus
+        .publishMany(
+          contract,
+          Array.from({ length: count }, (_, at) => at),
+        )
+        .catch(async (error: unknown) => {
+          throw error;
+        });
       const counters = () => bus.metrics().groups[topic]?.["g"];
       await rig.until("all handled or counted", () => (counters()?.handled ?? 0) + (counters()?.dropped ?? 0) === count, 20_000);
       assert.equal(bus.metrics().topics[topic]?.published, count);
@@ -91,7 +107,10 @@ export const busConsumeCases: readonly Case[] = [
           handled.push(number);
         });
       });
-      await bus.publishMany(contract, Array.from({ length: 400 }, (_, at) => at));
+      await bus.publishMany(
+        contract,
+        Array.from({ length: 400 }, (_, at) => at),
+      );
       await rig.until("some handled", () => handled.length > 30);
       const stopping = handle?.stop({ drain: "5s" });
       await rig.within("stop", stopping ?? Promise.resolve());
@@ -116,12 +135,19 @@ export const busConsumeCases: readonly Case[] = [
       const contract = event<number>(topic, { key: (number) => `k${number % 3}` });
       const tries = new Map<number, number[]>();
       const bus = await openBus(rig, {}, (bus) => {
-        bus.subscribe(contract, { group: "g", concurrency: 5, retry: { attempts: 4, backoff: fixed(10), deadLetter: true } }, (number, ctx) => {
-          tries.set(number, [...(tries.get(number) ?? []), ctx.attempt]);
-          if (number % 10 === 0) throw new Error("card refused");
-        });
+        bus.subscribe(
+          contract,
+          { group: "g", concurrency: 5, retry: { attempts: 4, backoff: fixed(10), deadLetter: true } },
+          (number, ctx) => {
+            tries.set(number, [...(tries.get(number) ?? []), ctx.attempt]);
+            if (number % 10 === 0) throw new Error("card refused");
+          },
+        );
       });
-      await bus.publishMany(contract, Array.from({ length: 100 }, (_, at) => at));
+      await bus.publishMany(
+        contract,
+        Array.from({ length: 100 }, (_, at) => at),
+      );
       const letters = bus.deadLetters(contract, { group: "g" });
       await rig.until("ten dead letters", async () => (await letters.count()) === 10);
       await rig.until("all others", () => tries.size === 100);
@@ -154,7 +180,10 @@ export const busConsumeCases: readonly Case[] = [
         });
         bus.subscribe(contract, { group: "h" }, () => void (others += 1));
       });
-      const sent = await bus.publishMany(contract, Array.from({ length: 30 }, (_, at) => at));
+      const sent = await bus.publishMany(
+        contract,
+        Array.from({ length: 30 }, (_, at) => at),
+      );
       const letters = bus.deadLetters(contract, { group: "g" });
       await rig.until("the dead letters", async () => (await letters.count()) === 30);
       broken = false;
@@ -202,7 +231,10 @@ export const busConsumeCases: readonly Case[] = [
         });
       });
       const count = rig.scale(1_000, 50_000);
-      await bus.publishMany(contract, Array.from({ length: count }, (_, at) => at));
+      await bus.publishMany(
+        contract,
+        Array.from({ length: count }, (_, at) => at),
+      );
       await rig.until("all handled", () => handled === count, 25_000);
       assert.deepEqual(wrong, []);
       assert(most > 4, `only ${most} handlers at once`);
@@ -229,7 +261,10 @@ export const busConsumeCases: readonly Case[] = [
       const publisher = await openBus(rig, { around: watch.around });
       const rounds = rig.scale(8, 20);
       for (let round = 0; round < rounds; round += 1) {
-        const published = publisher.publishMany(contract, Array.from({ length: 200 }, (_, at) => round * 200 + at));
+        const published = publisher.publishMany(
+          contract,
+          Array.from({ length: 200 }, (_, at) => round * 200 + at),
+        );
         const [leaver, ...stay] = members;
         members = [...stay, await join()];
         await rig.within("a clean leave", leaver?.close({ drain: "10s" }) ?? Promise.resolve());
@@ -239,7 +274,11 @@ export const busConsumeCases: readonly Case[] = [
       await Promise.all(members.map((member) => member.close({ drain: "10s" })));
       await publisher.close();
       assertValid(watch.verdict());
-      assert.deepEqual([...seen].filter(([, times]) => times > 1), [], "handled twice");
+      assert.deepEqual(
+        [...seen].filter(([, times]) => times > 1),
+        [],
+        "handled twice",
+      );
       rig.saw(rounds * 200);
     },
   },

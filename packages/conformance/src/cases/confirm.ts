@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { Case } from "../case.ts";
 import { message, publish, publishAll } from "../rig.ts";
 import { definite, ids, subscribe } from "../taker.ts";
-import { group, lastOne, offered } from "./publish.ts";
+import { acks, group, lastOne } from "./publish.ts";
 
 /** What an outcome says of a publish that could not be confirmed. */
 export const confirmCases: readonly Case[] = [
@@ -11,8 +11,11 @@ export const confirmCases: readonly Case[] = [
     async prove(rig) {
       const transport = await rig.transport();
       const topic = rig.unique("aborted");
-      const taker = await subscribe(rig, transport, { topic, group: group(rig) }, { ack: offered(rig, "settle") });
-      const outcomes = await rig.within("publish", transport.publish([message(rig, topic), message(rig, topic)], { signal: AbortSignal.abort() }));
+      const taker = await subscribe(rig, transport, { topic, group: group(rig) }, { ack: acks(rig) });
+      const outcomes = await rig.within(
+        "publish",
+        transport.publish([message(rig, topic), message(rig, topic)], { signal: AbortSignal.abort() }),
+      );
       assert.equal(outcomes.length, 2);
       for (const outcome of outcomes) definite(outcome, "ABORTED");
       await lastOne(rig, transport, topic, taker);
@@ -36,11 +39,14 @@ export const confirmCases: readonly Case[] = [
       const broker = await rig.freshBroker();
       const transport = await rig.transport(broker);
       const topic = rig.unique("blocked");
-      const taker = await subscribe(rig, transport, { topic, group: group(rig) }, { ack: offered(rig, "settle") });
+      const taker = await subscribe(rig, transport, { topic, group: group(rig) }, { ack: acks(rig) });
       broker.faults.block?.();
       const sent = [message(rig, topic, { key: "k" }), message(rig, topic, { key: "k" })];
       const outcomes = await rig.within("publish", transport.publish(sent, { signal: AbortSignal.timeout(100) }));
-      assert(outcomes.every((outcome) => !outcome.ok), "nothing is confirmed while the broker takes nothing");
+      assert(
+        outcomes.every((outcome) => !outcome.ok),
+        "nothing is confirmed while the broker takes nothing",
+      );
       broker.faults.unblock?.();
       const absent = sent.filter((_, index) => outcomes[index]?.ok === false && outcomes[index].error.certainty === "definite");
       const last = message(rig, topic, { key: "k" });

@@ -26,7 +26,8 @@ const crashes: readonly Crash[] = [
 export const crashCases: readonly Case[] = crashes.map(({ point, properties, run }) => ({
   name: `${properties} ${point}: killed where ${crashPoints[point]}`,
   needs: ["settle", "crash"],
-  deadlineMs: 60_000,
+  together: true,
+  deadlineMs: 90_000,
   async prove(rig) {
     const deaths = rig.scale(3, 20);
     const { verdict } = await crashRun(rig, { ...run, point, deaths });

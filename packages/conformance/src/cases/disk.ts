@@ -49,9 +49,14 @@ export const diskCases: readonly Case[] = [
             const found: { readonly id: string; readonly n: unknown }[] = [];
             const reader = await subscribe(rig, opened, { topic, from: "earliest" });
             await rig.until("the end of the copy", () => ids(reader.got).includes(last.id));
-            for (const { message: got } of reader.got) if (got.id !== last.id) found.push({ id: got.id, n: (read(got) as { n: unknown }).n });
+            for (const { message: got } of reader.got)
+              if (got.id !== last.id) found.push({ id: got.id, n: (read(got) as { n: unknown }).n });
             // Batches of three were committed one after another: what survives is a prefix of whole ones.
-            assert.deepEqual(found, sent.slice(0, found.length).map(({ id }, n) => ({ id, n })), "not a prefix of what was published");
+            assert.deepEqual(
+              found,
+              sent.slice(0, found.length).map(({ id }, n) => ({ id, n })),
+              "not a prefix of what was published",
+            );
             assert.equal(found.length % 3, 0, "half of a commit");
             if (whole) assert.equal(found.length, sent.length, "acknowledged and written, and it is gone");
             else if (found.length < sent.length) cut += 1;
@@ -95,7 +100,8 @@ export const diskCases: readonly Case[] = [
         return;
       }
       const taker = await subscribe(rig, opened, { topic, group: member }, { ack: true });
-      const told = (): boolean => taker.events.some((event) => event.kind === "gap" || (event.kind === "failed" && event.error.code === "CORRUPT"));
+      const told = (): boolean =>
+        taker.events.some((event) => event.kind === "gap" || (event.kind === "failed" && event.error.code === "CORRUPT"));
       await rig.until("the loss is told", told);
       if (taker.events.some((event) => event.kind === "gap")) await rig.until("all others", () => taker.got.length >= sent.length - 1);
       for (const { message: got } of taker.got) {
@@ -125,14 +131,16 @@ export const diskCases: readonly Case[] = [
       assert.equal(saved.lost, 1);
       const reader = await subscribe(rig, await rig.transport(saved.broker), { topic, from: "earliest" });
       const left = sent.filter((_, n) => n !== 7);
-      assert.deepEqual(ids(await reader.take(left.length)), left.map((each) => each.id));
+      assert.deepEqual(
+        ids(await reader.take(left.length)),
+        left.map((each) => each.id),
+      );
       rig.saw(sent.length);
     },
   },
   {
     name: "M05 several processes write at once: each gets its turn, nothing is lost or mixed up",
     needs: ["keeps", "settle", "crash"],
-    alone: true,
     deadlineMs: 90_000,
     unless: (rig) => (rig.target.processes ? undefined : "the target is open to this process alone"),
     async prove(rig) {
@@ -141,10 +149,17 @@ export const diskCases: readonly Case[] = [
       const group = rig.unique("g");
       const history = collector();
       const common = { run: topic, seed: rig.seed, topic };
-      const consumer = startActor(rig, broker, { ...common, role: "consumer", proc: "consumer", inc: 0, group, concurrency: 50, leaseMs: 10_000, attempts: 3 }, history.write);
+      const consumer = startActor(
+        rig,
+        broker,
+        { ...common, role: "consumer", proc: "consumer", inc: 0, group, concurrency: 50, leaseMs: 10_000, attempts: 3 },
+        history.write,
+      );
       await rig.within("the consumer", consumer.ready, 20_000);
       const count = rig.scale(2_000, 20_000);
-      const writers = Array.from({ length: 4 }, (_, n) => startActor(rig, broker, { ...common, role: "producer", proc: `writer${n}`, inc: 0, count, keys: 20 }, history.write));
+      const writers = Array.from({ length: 4 }, (_, n) =>
+        startActor(rig, broker, { ...common, role: "producer", proc: `writer${n}`, inc: 0, count, keys: 20 }, history.write),
+      );
       await Promise.all(writers.map((writer) => rig.within("a writer", writer.done, 60_000)));
       const ok = history.records.flatMap((record) => (record.f === "send" && record.type === "ok" ? [record] : []));
       assert.equal(ok.length, 4 * count);
@@ -170,7 +185,17 @@ export const diskCases: readonly Case[] = [
         40_000,
       );
       await Promise.all([consumer, ...writers].map((actor) => rig.within("the end of an actor", actor.stop(), 15_000)));
-      history.write({ v: historyVersion, run: topic, seed: rig.seed, proc: "harness", inc: 0, tMono: Number(process.hrtime.bigint()), f: "drain", type: "end", reason: "complete" });
+      history.write({
+        v: historyVersion,
+        run: topic,
+        seed: rig.seed,
+        proc: "harness",
+        inc: 0,
+        tMono: Number(process.hrtime.bigint()),
+        f: "drain",
+        type: "end",
+        reason: "complete",
+      });
       assertValid(checkHistory(history.records));
       rig.saw(4 * count);
     },

@@ -44,11 +44,16 @@ export const effectCases: readonly Case[] = [
         const contract = event<number>(topic);
         // The transport's own de-duplication would hide what the inbox is for: repeats come as redeliveries.
         const bus = await openBus(rig, { broker, around: repeating(rig) }, (bus) => {
-          bus.subscribe(contract, { group: "g", concurrency: 8, exactlyOnce: seenThrough(store.store), retry: { attempts: 20, backoff: fixed(5) } }, (_, ctx) =>
-            store.apply(ctx.tx, "g", ctx.message.id),
+          bus.subscribe(
+            contract,
+            { group: "g", concurrency: 8, exactlyOnce: seenThrough(store.store), retry: { attempts: 20, backoff: fixed(5) } },
+            (_, ctx) => store.apply(ctx.tx, "g", ctx.message.id),
           );
         });
-        const sent = await bus.publishMany(contract, Array.from({ length: rig.scale(100, 2_000) }, (_, at) => at));
+        const sent = await bus.publishMany(
+          contract,
+          Array.from({ length: rig.scale(100, 2_000) }, (_, at) => at),
+        );
         await rig.until(`all applied, ${where}`, async () => (await store.effects()).length >= sent.length, 20_000);
         await rig.until("the repeats", () => (bus.metrics().groups[topic]?.["g"]?.duplicates ?? 0) > 0 || where === "joined");
         await bus.close();
@@ -70,12 +75,16 @@ export const effectCases: readonly Case[] = [
         const attempts: number[] = [];
         const results: string[] = [];
         const bus = await openBus(rig, { broker }, (bus) => {
-          bus.subscribe(contract, { group: "g", exactlyOnce: store.store, retry: { attempts: 3, backoff: fixed(5) } }, async (body, ctx) => {
-            attempts.push(ctx.attempt);
-            await store.apply(ctx.tx, "g", ctx.message.id);
-            await ctx.publish(output, body, { id: `out.${ctx.message.id}.${ctx.attempt}` });
-            if (ctx.attempt < 3) throw new Error("not yet");
-          });
+          bus.subscribe(
+            contract,
+            { group: "g", exactlyOnce: store.store, retry: { attempts: 3, backoff: fixed(5) } },
+            async (body, ctx) => {
+              attempts.push(ctx.attempt);
+              await store.apply(ctx.tx, "g", ctx.message.id);
+              await ctx.publish(output, body, { id: `out.${ctx.message.id}.${ctx.attempt}` });
+              if (ctx.attempt < 3) throw new Error("not yet");
+            },
+          );
           bus.subscribe(output, { group: "g" }, (_, ctx) => void results.push(ctx.message.id));
         });
         const { id } = await bus.publish(contract, 1);
@@ -88,34 +97,42 @@ export const effectCases: readonly Case[] = [
       }
     },
   },
-  ...(["before", "after"] as const).map(
-    (when): Case => ({
-      name: `E02 E04 a commit that fails ${when} it took effect: applied once, never dead-lettered`,
-      needs: ["settle", "store"],
-      async prove(rig) {
-        const broker = await rig.freshBroker();
-        for (const { where, open } of places(rig, broker)) {
-          const store = open();
-          await store.prepare();
-          const topic = rig.unique(where);
-          const contract = event<number>(topic);
-          const bus = await openBus(rig, { broker }, (bus) => {
-            bus.subscribe(contract, { group: "g", concurrency: 4, exactlyOnce: failing(store.store, when, rig), retry: { attempts: 2, backoff: fixed(5), deadLetter: true } }, (_, ctx) =>
-              store.apply(ctx.tx, "g", ctx.message.id),
-            );
-          });
-          const sent = await bus.publishMany(contract, Array.from({ length: 40 }, (_, at) => at));
-          const applied = (): Promise<readonly { readonly id: string }[]> => Promise.resolve(store.effects());
-          await rig.until(`all applied, ${where}`, async () => (await applied()).length >= sent.length, 20_000);
-          await rig.until("all settled", () => bus.status().subscriptions.every((each) => each.unsettled === 0), 20_000);
-          assert.deepEqual((await applied()).map((row) => row.id).toSorted(), sent.map((each) => each.id).toSorted());
-          assert.equal(bus.metrics().groups[topic]?.["g"]?.deadLettered, 0);
-          await bus.close();
-          rig.saw(sent.length);
-        }
-      },
-    }),
-  ),
+  ...(["before", "after"] as const).map((when): Case => ({
+    name: `E02 E04 a commit that fails ${when} it took effect: applied once, never dead-lettered`,
+    needs: ["settle", "store"],
+    async prove(rig) {
+      const broker = await rig.freshBroker();
+      for (const { where, open } of places(rig, broker)) {
+        const store = open();
+        await store.prepare();
+        const topic = rig.unique(where);
+        const contract = event<number>(topic);
+        const bus = await openBus(rig, { broker }, (bus) => {
+          bus.subscribe(
+            contract,
+            {
+              group: "g",
+              concurrency: 4,
+              exactlyOnce: failing(store.store, when, rig),
+              retry: { attempts: 2, backoff: fixed(5), deadLetter: true },
+            },
+            (_, ctx) => store.apply(ctx.tx, "g", ctx.message.id),
+          );
+        });
+        const sent = await bus.publishMany(
+          contract,
+          Array.from({ length: 40 }, (_, at) => at),
+        );
+        const applied = (): Promise<readonly { readonly id: string }[]> => Promise.resolve(store.effects());
+        await rig.until(`all applied, ${where}`, async () => (await applied()).length >= sent.length, 20_000);
+        await rig.until("all settled", () => bus.status().subscriptions.every((each) => each.unsettled === 0), 20_000);
+        assert.deepEqual((await applied()).map((row) => row.id).toSorted(), sent.map((each) => each.id).toSorted());
+        assert.equal(bus.metrics().groups[topic]?.["g"]?.deadLettered, 0);
+        await bus.close();
+        rig.saw(sent.length);
+      }
+    },
+  })),
   {
     name: "E05 a member that stalls and wakes up cannot commit what another one has handled",
     needs: ["settle", "store", "lease"],
@@ -155,14 +172,13 @@ export const effectCases: readonly Case[] = [
       }
     },
   },
-  ...(["CP5", "CP6", "CP8", "CP9"] as const).map(
-    (point): Case => ({
-      name: `${{ CP5: "E01 E08", CP6: "E01 E08", CP8: "E01 E02 E08", CP9: "E09" }[point]} ${point}: killed where ${crashPoints[point]}, with an exactly-once effect`,
-      needs: ["settle", "store", "crash"],
-      deadlineMs: 60_000,
-      prove: (rig) => killed(rig, point),
-    }),
-  ),
+  ...(["CP5", "CP6", "CP8", "CP9"] as const).map((point): Case => ({
+    name: `${{ CP5: "E01 E08", CP6: "E01 E08", CP8: "E01 E02 E08", CP9: "E09" }[point]} ${point}: killed where ${crashPoints[point]}, with an exactly-once effect`,
+    needs: ["settle", "store", "crash"],
+    together: true,
+    deadlineMs: 90_000,
+    prove: (rig) => killed(rig, point),
+  })),
 ];
 
 /** Both places of the store, where the point is passed in it. */
@@ -181,7 +197,11 @@ async function killed(rig: Rig, point: CrashPoint): Promise<void> {
 /** A message exists if and only if its effect was committed. */
 function outboxAgrees(rig: Rig, ran: Ran): void {
   const effects = ran.records.flatMap((record) => (record.f === "effect" ? [`out.${record.msg}`] : []));
-  const handled = new Set(ran.records.flatMap((record) => (record.f === "delivery" && record.type === "handled-ok" && record.dest === ran.topic ? [`out.${record.msg}`] : [])));
+  const handled = new Set(
+    ran.records.flatMap((record) =>
+      record.f === "delivery" && record.type === "handled-ok" && record.dest === ran.topic ? [`out.${record.msg}`] : [],
+    ),
+  );
   assert(effects.length > 0);
   for (const id of effects) assert(ran.outputs.has(id), "committed, and its message was not sent");
   for (const id of ran.outputs) assert(effects.includes(id), "sent, and not committed");
@@ -230,7 +250,8 @@ const repeating =
         return {
           ...wrapped(subscription),
           async *deliveries() {
-            for await (const batch of subscription.deliveries()) yield batch.flatMap((delivery) => (rig.random() < 0.3 ? [delivery, { ...delivery }] : [delivery]));
+            for await (const batch of subscription.deliveries())
+              yield batch.flatMap((delivery) => (rig.random() < 0.3 ? [delivery, { ...delivery }] : [delivery]));
           },
         };
       },

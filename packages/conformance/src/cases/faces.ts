@@ -18,12 +18,17 @@ export const faceCases: readonly Case[] = [
       const taker = await subscribe(rig, transport, { topic, group: member, credit: { messages: 2, bytes: 1 << 20 } });
       const empty = await transport.inspect(topic, member);
       known(empty.depth, 0);
-      await publishAll(rig, transport, Array.from({ length: 5 }, () => message(rig, topic, { key: "k" })));
+      await publishAll(
+        rig,
+        transport,
+        Array.from({ length: 5 }, () => message(rig, topic, { key: "k" })),
+      );
       await taker.take(offered(rig, "credit") ? 2 : 5);
       const full = await transport.inspect(topic, member);
       known(full.depth, 5);
       // Some count what was not handed out, some what is not settled.
-      if (typeof full.lagMessages === "number") assert(full.lagMessages >= 5 - taker.got.length && full.lagMessages <= 5, `a lag of ${full.lagMessages}`);
+      if (typeof full.lagMessages === "number")
+        assert(full.lagMessages >= 5 - taker.got.length && full.lagMessages <= 5, `a lag of ${full.lagMessages}`);
       else known(full.lagMessages, 5);
       known(full.inFlight, taker.got.length);
       if (typeof full.oldestAgeMs === "number") assert(full.oldestAgeMs >= 0 && full.oldestAgeMs < 60_000);
@@ -129,7 +134,11 @@ export const faceCases: readonly Case[] = [
       assert.equal(got.message.correlationId, "question 1");
       assert.equal(got.message.id, answer.id);
       assert.equal(another.got.length, 0);
-      assert.equal((await subscribe(rig, asking, { topic: rig.unique("plain"), group: offered(rig, "groups") ? "g" : undefined })).subscription.address, undefined);
+      assert.equal(
+        (await subscribe(rig, asking, { topic: rig.unique("plain"), group: offered(rig, "groups") ? "g" : undefined })).subscription
+          .address,
+        undefined,
+      );
       rig.saw(1);
     },
   },

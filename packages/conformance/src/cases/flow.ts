@@ -2,39 +2,37 @@ import assert from "node:assert/strict";
 import type { Case } from "../case.ts";
 import { message, publish, publishAll } from "../rig.ts";
 import { ids, subscribe } from "../taker.ts";
-import { group, lastOne, offered } from "./publish.ts";
+import { acks, group, lastOne, offered } from "./publish.ts";
 import { leaseMs } from "./settle.ts";
 
 export const flowCases: readonly Case[] = [
-  ...[1, 10, 100].map(
-    (messages): Case => ({
-      name: `C11 never more than a credit of ${messages} unsettled`,
-      covers: ["subscribe.credit", "capability.credit"],
-      needs: ["credit", "settle"],
-      async prove(rig) {
-        const transport = await rig.transport();
-        const topic = rig.unique("credit");
-        const taker = await subscribe(rig, transport, { topic, group: group(rig), credit: { messages, bytes: 1 << 20 } });
-        const sent = Array.from({ length: 300 }, () => message(rig, topic, { key: "k" }));
-        await publishAll(rig, transport, sent);
-        let settled = 0;
-        while (settled < sent.length) {
-          await rig.until("more deliveries", () => taker.got.length > settled);
-          await new Promise(setImmediate);
-          assert(taker.got.length - settled <= messages, `${taker.got.length - settled} unsettled with a credit of ${messages}`);
-          const now = taker.got.slice(settled, settled + 1 + Math.floor(rig.random() * messages));
-          await taker.ack(...now);
-          settled += now.length;
-        }
-        assert.equal(new Set(ids(taker.got)).size, sent.length);
-        rig.saw(sent.length);
-      },
-    }),
-  ),
+  ...[1, 10, 100].map((messages): Case => ({
+    name: `C11 never more than a credit of ${messages} unsettled`,
+    covers: ["subscribe.credit", "capability.credit"],
+    needs: ["credit"],
+    async prove(rig) {
+      const transport = await rig.transport();
+      const topic = rig.unique("credit");
+      const taker = await subscribe(rig, transport, { topic, group: group(rig), credit: { messages, bytes: 1 << 20 } });
+      const sent = Array.from({ length: 300 }, () => message(rig, topic, { key: "k" }));
+      await publishAll(rig, transport, sent);
+      let settled = 0;
+      while (settled < sent.length) {
+        await rig.until("more deliveries", () => taker.got.length > settled);
+        await new Promise(setImmediate);
+        assert(taker.got.length - settled <= messages, `${taker.got.length - settled} unsettled with a credit of ${messages}`);
+        const now = taker.got.slice(settled, settled + 1 + Math.floor(rig.random() * messages));
+        await taker.ack(...now);
+        settled += now.length;
+      }
+      assert.equal(new Set(ids(taker.got)).size, sent.length);
+      rig.saw(sent.length);
+    },
+  })),
   {
     name: "C11 credit in bytes, changed and paused",
     covers: ["subscribe.credit", "capability.credit"],
-    needs: ["credit", "settle"],
+    needs: ["credit"],
     async prove(rig) {
       const transport = await rig.transport();
       const topic = rig.unique("bytes");
@@ -58,7 +56,7 @@ export const flowCases: readonly Case[] = [
   {
     name: "C11 one message above the credit in bytes still arrives",
     covers: ["subscribe.credit"],
-    needs: ["credit", "settle"],
+    needs: ["credit"],
     async prove(rig) {
       const transport = await rig.transport();
       const topic = rig.unique("wide");
@@ -86,7 +84,11 @@ export const flowCases: readonly Case[] = [
       const count = rig.scale(30_000, 300_000);
       const size = Math.min(500, transport.lanes.maxMessages);
       for (let at = 0; at < count; at += size) {
-        const outcomes = await publish(rig, transport, Array.from({ length: size }, () => message(rig, topic, { key: "k", body: "small" })));
+        const outcomes = await publish(
+          rig,
+          transport,
+          Array.from({ length: size }, () => message(rig, topic, { key: "k", body: "small" })),
+        );
         for (const outcome of outcomes) if (!outcome.ok) throw outcome.error;
       }
       awake.resolve();
@@ -95,7 +97,7 @@ export const flowCases: readonly Case[] = [
       const missed = (): number => slow.events.reduce((sum, event) => sum + (event.kind === "gap" ? (event.count ?? Number.NaN) : 0), 0);
       const published = Math.ceil(count / size) * size;
       await rig.until("all arrived or counted", async () => {
-        if (offered(rig, "settle") && settled < slow.got.length) {
+        if (acks(rig) && settled < slow.got.length) {
           const now = slow.got.slice(settled);
           settled = slow.got.length;
           await slow.ack(...now);

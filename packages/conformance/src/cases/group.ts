@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { Case } from "../case.ts";
 import { message, publishAll } from "../rig.ts";
 import { ids, subscribe } from "../taker.ts";
-import { group, lastOne, offered } from "./publish.ts";
+import { acks, group, lastOne, offered } from "./publish.ts";
 
 export const groupCases: readonly Case[] = [
   {
@@ -21,7 +21,7 @@ export const groupCases: readonly Case[] = [
               rig,
               transports[index % 2] ?? transports[0],
               { topic, group: name, credit: { messages: 10, bytes: 1 << 20 } },
-              { ack: offered(rig, "settle") },
+              { ack: acks(rig) },
             ),
           })),
         ),
@@ -91,11 +91,12 @@ export const groupCases: readonly Case[] = [
       const takers = await Promise.all([
         subscribe(rig, transport, { topic }),
         subscribe(rig, await rig.transport(), { topic }),
-        ...(offered(rig, "groups") ? [subscribe(rig, transport, { topic, group: rig.unique("g") }, { ack: offered(rig, "settle") })] : []),
+        ...(offered(rig, "groups") ? [subscribe(rig, transport, { topic, group: rig.unique("g") }, { ack: acks(rig) })] : []),
       ]);
       const sent = Array.from({ length: 50 }, () => message(rig, topic, { key: "k" }));
       await publishAll(rig, transport, sent);
-      for (const taker of takers) assert.deepEqual(ids(await taker.take(sent.length)), ids(sent.map((each) => ({ message: each }) as never)));
+      for (const taker of takers)
+        assert.deepEqual(ids(await taker.take(sent.length)), ids(sent.map((each) => ({ message: each }) as never)));
       const last = message(rig, topic, { key: "k" });
       await publishAll(rig, transport, [last]);
       for (const taker of takers) {
@@ -112,9 +113,15 @@ export const groupCases: readonly Case[] = [
     async prove(rig) {
       const transport = await rig.transport();
       const root = rig.unique("orders");
-      const topics = { one: `${root}.eu.placed`, two: `${root}.us.placed`, deep: `${root}.eu.placed.late`, short: `${root}.eu`, other: `x${root}.eu.placed` };
-      const star = await subscribe(rig, transport, { pattern: `${root}.*.placed`, group: group(rig) }, { ack: offered(rig, "settle") });
-      const rest = await subscribe(rig, transport, { pattern: `${root}.>`, group: group(rig) }, { ack: offered(rig, "settle") });
+      const topics = {
+        one: `${root}.eu.placed`,
+        two: `${root}.us.placed`,
+        deep: `${root}.eu.placed.late`,
+        short: `${root}.eu`,
+        other: `x${root}.eu.placed`,
+      };
+      const star = await subscribe(rig, transport, { pattern: `${root}.*.placed`, group: group(rig) }, { ack: acks(rig) });
+      const rest = await subscribe(rig, transport, { pattern: `${root}.>`, group: group(rig) }, { ack: acks(rig) });
       for (const topic of Object.values(topics)) await publishAll(rig, transport, [message(rig, topic, { key: "k" })]);
       await publishAll(rig, transport, [message(rig, root, { key: "k" })]);
       const topicsOf = (taker: typeof star): string[] => taker.got.map((delivery) => delivery.message.topic);

@@ -19,7 +19,8 @@ export const leaseCases: readonly Case[] = [
       const [dropped, held] = [message(rig, topic, { key: "a" }), message(rig, topic, { key: "b" })];
       await publishAll(rig, transport, [dropped, held]);
       const got = await holder.take(2);
-      for (const delivery of got) assert(delivery.leaseMs !== undefined && delivery.leaseMs > 0 && delivery.leaseMs <= lease, `a lease of ${delivery.leaseMs} ms`);
+      for (const delivery of got)
+        assert(delivery.leaseMs !== undefined && delivery.leaseMs > 0 && delivery.leaseMs <= lease, `a lease of ${delivery.leaseMs} ms`);
       const keep = got.find((delivery) => delivery.message.id === held.id);
       assert(keep !== undefined);
       const other = await subscribe(rig, transport, { topic, group: member, leaseMs: 30_000 });
@@ -60,7 +61,8 @@ export const leaseCases: readonly Case[] = [
       assert.notEqual(current.generation, old.generation);
       assert.deepEqual(await stalled.ack(old), ["lost"]);
       assert.deepEqual(await stalled.settle([{ kind: "extend", delivery: old, note: undefined }]), ["lost"]);
-      if (offered(rig, "retry")) assert.deepEqual(await stalled.settle([{ kind: "retry", delivery: old, delayMs: 0, note: undefined }]), ["lost"]);
+      if (offered(rig, "retry"))
+        assert.deepEqual(await stalled.settle([{ kind: "retry", delivery: old, delayMs: 0, note: undefined }]), ["lost"]);
       await stalled.close();
       await next.close();
       const third = await subscribe(rig, other, { topic, group: member });
@@ -122,7 +124,10 @@ export const leaseCases: readonly Case[] = [
       assert(gone.length > 0, "the revoked part is named as the deliveries name it");
       await second.take(gone.length);
       assert.deepEqual(ids(second.got).toSorted(), ids(gone).toSorted(), "all that was not settled goes over, and nothing else");
-      assert((await first.ack(...gone)).every((outcome) => outcome === "lost"), "a late commit is refused");
+      assert(
+        (await first.ack(...gone)).every((outcome) => outcome === "lost"),
+        "a late commit is refused",
+      );
       for (const delivery of second.got) {
         const before = gone.find((old) => old.message.id === delivery.message.id);
         assert.notEqual(delivery.generation, before?.generation);

@@ -12,15 +12,18 @@ export const livenessCases: readonly Case[] = [
   {
     name: "a timer fires within 50 ms under full load",
     needs: ["groups"],
-    alone: true,
     async prove(rig) {
       const contract = event<number>(rig.unique("load"));
       let handled = 0;
       const bus = await openBus(rig, {}, (bus) => {
-        bus.subscribe(contract, { group: "g", concurrency: 32, credit: { messages: 1_000 }, ...delivery(rig) }, async () => void (handled += 1));
+        bus.subscribe(
+          contract,
+          { group: "g", concurrency: 32, credit: { messages: 1_000 }, ...delivery(rig) },
+          async () => void (handled += 1),
+        );
       });
       const worst: number[] = [];
-      // Starvation shows in every round; another process that has the processor for a while, hardly in all.
+      // Starvation shows in every round; a long collection of garbage, hardly in all.
       for (let round = 0; round < 4 && (worst.length === 0 || Math.min(...worst) > 50); round += 1) worst.push(await loaded(bus, contract));
       assert(Math.min(...worst) <= 50, `a timer was ${worst.map((ms) => ms.toFixed(0)).join(", ")} ms late`);
       rig.saw(handled);
@@ -29,7 +32,6 @@ export const livenessCases: readonly Case[] = [
   {
     name: "C09 a slow consumer does not grow the process",
     needs: ["groups"],
-    alone: true,
     deadlineMs: 60_000,
     async prove(rig) {
       const topic = rig.unique("slow");
@@ -41,10 +43,14 @@ export const livenessCases: readonly Case[] = [
           handled += 1;
         });
       });
-      const before = used();
+      const before = await used();
       const count = rig.scale(20_000, 100_000);
-      for (let at = 0; at < count; at += 500) await bus.publishMany(contract, Array.from({ length: 500 }, () => new Uint8Array(1_024)));
-      const grownMiB = (used() - before) / 2 ** 20;
+      for (let at = 0; at < count; at += 500)
+        await bus.publishMany(
+          contract,
+          Array.from({ length: 500 }, () => new Uint8Array(1_024)),
+        );
+      const grownMiB = ((await used()) - before) / 2 ** 20;
       // A broker in this process keeps the bodies here; beyond them there is little.
       assert(grownMiB < 256, `${grownMiB.toFixed(0)} MiB above the start`);
       assert((bus.status().subscriptions[0]?.unsettled ?? 0) <= 50, "more in hand than its credit");
@@ -57,7 +63,6 @@ export const livenessCases: readonly Case[] = [
   },
   {
     name: "C12 nothing is left open after many connections and subscriptions",
-    alone: true,
     deadlineMs: 60_000,
     async prove(rig) {
       const topic = rig.unique("leak");
@@ -79,11 +84,11 @@ export const livenessCases: readonly Case[] = [
         return process.getActiveResourcesInfo().filter((name) => name !== "Timeout" && name !== "Immediate").length;
       };
       const before = await settle();
-      const heap = used();
+      const heap = await used();
       const times = rig.target.processes ? rig.scale(20, 300) : rig.scale(200, 1_000);
       await cycle(times);
       await rig.until("as many resources as before", async () => (await settle()) <= before);
-      const grown = (used() - heap) / times;
+      const grown = ((await used()) - heap) / times;
       assert(grown < 64 * 1024, `${Math.round(grown / 1024)} KiB a cycle`);
       rig.saw(times * 10);
     },
@@ -179,7 +184,10 @@ export const livenessCases: readonly Case[] = [
   },
 ];
 
-/** The most that a timer was late, in one second of publishing and handling as fast as it goes. */
+/**
+ * The most that a timer was late, in one second of publishing and handling as fast as it goes: counted in this thread's own
+ * processor time, so that only what this process does itself can delay it.
+ */
 async function loaded(bus: Awaited<ReturnType<typeof openBus>>, contract: Contract<number>): Promise<number> {
   const until = performance.now() + 1_000;
   let worst = 0;
@@ -188,12 +196,16 @@ async function loaded(bus: Awaited<ReturnType<typeof openBus>>, contract: Contra
   });
   const watch = (async () => {
     while (performance.now() < until) {
-      const due = performance.now() + 5;
+      const [due, begun] = [performance.now() + 5, busyMs()];
       await new Promise((resolve) => setTimeout(resolve, 5));
-      worst = Math.max(worst, performance.now() - due);
+      worst = Math.max(worst, Math.min(performance.now() - due, busyMs() - begun));
     }
   })();
   await Promise.all([...publishers, watch]);
   return worst;
 }
 
+function busyMs(): number {
+  const { user, system } = process.threadCpuUsage();
+  return (user + system) / 1_000;
+}

@@ -4,7 +4,7 @@ import type { Case } from "../case.ts";
 import { message, publishAll, read } from "../rig.ts";
 import { ids, subscribe } from "../taker.ts";
 import type { Taker } from "../taker.ts";
-import { group, offered } from "./publish.ts";
+import { acks, group, offered } from "./publish.ts";
 
 export const orderCases: readonly Case[] = [
   {
@@ -13,12 +13,14 @@ export const orderCases: readonly Case[] = [
     async prove(rig) {
       const topic = rig.unique("order");
       const producers = await Promise.all([rig.transport(), rig.transport()]);
-      const taker = await subscribe(rig, await rig.transport(), { topic, group: group(rig) }, { ack: offered(rig, "settle") });
+      const taker = await subscribe(rig, await rig.transport(), { topic, group: group(rig) }, { ack: acks(rig) });
       const each = rig.scale(300, 20_000);
       await Promise.all(
         producers.map(async (producer, from) => {
-          const all = Array.from({ length: each }, (_, count) => message(rig, topic, { key: `p${from} k${count % 7}`, body: { from, count } }));
-          for (let at = 0; at < all.length; ) {
+          const all = Array.from({ length: each }, (_, count) =>
+            message(rig, topic, { key: `p${from} k${count % 7}`, body: { from, count } }),
+          );
+          for (let at = 0; at < all.length;) {
             const size = 1 + Math.floor(rig.random() * Math.min(50, producer.lanes.maxMessages));
             await publishAll(rig, producer, all.slice(at, at + size));
             at += size;
@@ -70,7 +72,11 @@ export const orderCases: readonly Case[] = [
         takers.push(await subscribe(rig, await rig.transport(), { topic, group: member, order: "key", credit }, { onDelivery }));
       }
       const publisher = await rig.transport();
-      await publishAll(rig, publisher, Array.from({ length: keys * each }, (_, at) => message(rig, topic, { key: `k${at % keys}`, body: Math.floor(at / keys) })));
+      await publishAll(
+        rig,
+        publisher,
+        Array.from({ length: keys * each }, (_, at) => message(rig, topic, { key: `k${at % keys}`, body: Math.floor(at / keys) })),
+      );
       await rig.until(`${keys * each} messages`, () => done === keys * each);
       assert.deepEqual(wrong, []);
       rig.saw(keys * each);
@@ -83,7 +89,12 @@ export const orderCases: readonly Case[] = [
     async prove(rig) {
       const transport = await rig.transport();
       const topic = rig.unique("ahead");
-      const taker = await subscribe(rig, transport, { topic, group: rig.unique("g"), order: "key", credit: { messages: 1, bytes: 1 << 20 } });
+      const taker = await subscribe(rig, transport, {
+        topic,
+        group: rig.unique("g"),
+        order: "key",
+        credit: { messages: 1, bytes: 1 << 20 },
+      });
       const sent = [0, 1, 2].map((count) => message(rig, topic, { key: "k", body: count }));
       await publishAll(rig, transport, [...sent, message(rig, topic, { key: "other", body: "other" })]);
       const first = await taker.one();
@@ -94,7 +105,10 @@ export const orderCases: readonly Case[] = [
         order.push(read(delivery.message));
         await taker.ack(delivery);
       }
-      assert.deepEqual(order.filter((body) => body !== "other"), [0, 1, 2]);
+      assert.deepEqual(
+        order.filter((body) => body !== "other"),
+        [0, 1, 2],
+      );
       rig.saw(4);
     },
   },
@@ -104,7 +118,10 @@ export const orderCases: readonly Case[] = [
     async prove(rig) {
       const topic = rig.unique("position");
       const transport = await rig.transport();
-      const takers = [await subscribe(rig, transport, { topic, group: group(rig) }), await subscribe(rig, await rig.transport(), { topic, group: group(rig) })];
+      const takers = [
+        await subscribe(rig, transport, { topic, group: group(rig) }),
+        await subscribe(rig, await rig.transport(), { topic, group: group(rig) }),
+      ];
       const sent = Array.from({ length: 200 }, (_, index) => message(rig, topic, { key: `k${index % 10}` }));
       await publishAll(rig, transport, sent);
       const at = new Map<string, string>();

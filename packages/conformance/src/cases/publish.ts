@@ -8,6 +8,8 @@ import { definite, ids, subscribe } from "../taker.ts";
 /** How every case listens, whether groups are offered or not. */
 export const group = (rig: Rig, label = "g"): string | undefined => (offered(rig, "groups") ? rig.unique(label) : undefined);
 export const offered = (rig: Rig, name: CapabilityName): boolean => rig.capabilities[name].level !== "none";
+/** What is unsettled counts against the credit, also where an acknowledgement means nothing else. */
+export const acks = (rig: Rig): boolean => offered(rig, "settle") || offered(rig, "credit");
 
 export const publishCases: readonly Case[] = [
   {
@@ -17,7 +19,7 @@ export const publishCases: readonly Case[] = [
       const transport = await rig.transport();
       const topic = rig.unique("own");
       const near = [`${topic}.more`, topic.slice(0, -1), `x${topic}`, rig.unique("own")];
-      const taker = await subscribe(rig, transport, { topic, group: group(rig) }, { ack: offered(rig, "settle") });
+      const taker = await subscribe(rig, transport, { topic, group: group(rig) }, { ack: acks(rig) });
       const sent: string[] = [];
       for (let round = 0; round < rig.scale(20, 500); round += 1) {
         const mine = message(rig, topic, { key: "one" });
@@ -37,7 +39,7 @@ export const publishCases: readonly Case[] = [
     async prove(rig) {
       const transport = await rig.transport();
       const topic = rig.unique("same");
-      const taker = await subscribe(rig, transport, { topic, group: group(rig) }, { ack: offered(rig, "settle") });
+      const taker = await subscribe(rig, transport, { topic, group: group(rig) }, { ack: acks(rig) });
       const sizes = [0, 1, 2, 127, 128, 129, 255, 256, 257, 4095, 4096, 4097, 65_535, 65_536, 65_537];
       const sent = sizes
         .filter((size) => size <= rig.capabilities.maxBodyBytes)
@@ -63,7 +65,7 @@ export const publishCases: readonly Case[] = [
     async prove(rig) {
       const transport = await rig.transport();
       const topic = rig.unique("headers");
-      const taker = await subscribe(rig, transport, { topic, group: group(rig) }, { ack: offered(rig, "settle") });
+      const taker = await subscribe(rig, transport, { topic, group: group(rig) }, { ack: acks(rig) });
       const sent = message(rig, topic, { headers: headers({ plain: "a", "with-dash": "b c", empty: "", long: "x".repeat(2_000) }) });
       await publishAll(rig, transport, [sent]);
       const { message: got } = await taker.one();
@@ -78,7 +80,7 @@ export const publishCases: readonly Case[] = [
     async prove(rig) {
       const transport = await rig.transport();
       const topic = rig.unique("odd");
-      const taker = await subscribe(rig, transport, { topic, group: group(rig) }, { ack: offered(rig, "settle") });
+      const taker = await subscribe(rig, transport, { topic, group: group(rig) }, { ack: acks(rig) });
       const odd = ["\u{1F600}", "a\u0000b", "\uFEFFbom", "\u202Ebidi", "lone \uD800", "\uDC00 lone", "e\u0301", "\r\n"];
       const sent = odd.flatMap((text) => [
         message(rig, topic, { key: text }),
@@ -117,7 +119,7 @@ export const publishCases: readonly Case[] = [
     async prove(rig) {
       const transport = await rig.transport();
       const topic = rig.unique("large");
-      const taker = await subscribe(rig, transport, { topic, group: group(rig) }, { ack: offered(rig, "settle") });
+      const taker = await subscribe(rig, transport, { topic, group: group(rig) }, { ack: acks(rig) });
       const max = rig.capabilities.maxBodyBytes;
       const at = message(rig, topic, { key: "k", body: new Uint8Array(max) });
       const above = message(rig, topic, { key: "k", body: new Uint8Array(max + 1) });
@@ -156,7 +158,7 @@ export const publishCases: readonly Case[] = [
     async prove(rig) {
       const transport = await rig.transport();
       const topic = rig.unique("batch");
-      const taker = await subscribe(rig, transport, { topic, group: group(rig) }, { ack: offered(rig, "settle") });
+      const taker = await subscribe(rig, transport, { topic, group: group(rig) }, { ack: acks(rig) });
       const good = Array.from({ length: 4 }, () => message(rig, topic, { key: "k" }));
       const bad = unfit(rig, topic);
       const outcomes = await publish(rig, transport, [good[0], good[1], bad, good[2], good[3]] as readonly Message[]);
@@ -165,7 +167,10 @@ export const publishCases: readonly Case[] = [
         [true, true, false, true, true],
       );
       assert.equal(!outcomes[2]?.ok && outcomes[2]?.error.certainty, "definite");
-      assert.deepEqual(ids(await taker.take(4)), good.map((each) => each.id));
+      assert.deepEqual(
+        ids(await taker.take(4)),
+        good.map((each) => each.id),
+      );
       await lastOne(rig, transport, topic, taker, "k");
       rig.saw(5);
     },
@@ -230,6 +235,7 @@ function same(got: Message | undefined, was: Message): void {
   assert(got !== undefined, `message ${JSON.stringify(was.id)} did not arrive`);
   for (const field of ["id", "topic", "key", "time", "replyTo", "correlationId"] as const) assert.equal(got[field], was[field], field);
   assert.deepEqual({ ...got.headers }, { ...was.headers });
-  if (was.body instanceof Uint8Array) assert(got.body instanceof Uint8Array && Buffer.compare(got.body, was.body) === 0, "the body differs");
+  if (was.body instanceof Uint8Array)
+    assert(got.body instanceof Uint8Array && Buffer.compare(got.body, was.body) === 0, "the body differs");
   else assert.deepEqual(read(got), read(was));
 }

@@ -29,6 +29,33 @@ export const settleCases: readonly Case[] = [
     },
   },
   {
+    name: "D05 a confirmed acknowledgement outlives the member that made it",
+    covers: ["capability.settleConfirm"],
+    needs: ["settle", "settleConfirm", "fault:crash"],
+    async prove(rig) {
+      const broker = await rig.freshBroker();
+      const topic = rig.unique("confirmed");
+      const member = group(rig);
+      const doomed = await rig.transport(broker);
+      const first = await subscribe(rig, doomed, { topic, group: member });
+      const transport = await rig.transport(broker);
+      await publishAll(
+        rig,
+        transport,
+        Array.from({ length: 20 }, () => message(rig, topic, { key: "k" })),
+      );
+      const got = await first.take(20);
+      assert(
+        (await first.ack(...got)).every((outcome) => outcome === "done"),
+        "done is the transport's own word",
+      );
+      broker.faults.crash?.(doomed);
+      const second = await subscribe(rig, transport, { topic, group: member });
+      await lastOne(rig, transport, topic, second, "k");
+      rig.saw(20);
+    },
+  },
+  {
     name: "D03 acknowledging later messages never acknowledges an earlier one",
     covers: ["settlement.delivery", "delivery.position"],
     needs: ["settle"],
@@ -51,7 +78,8 @@ export const settleCases: readonly Case[] = [
       await rig.until("the last message", () => ids(second.got).includes(last.id));
       const again = new Set(ids(second.got));
       for (const id of unfinished) assert(again.has(id), "an unfinished message was lost");
-      if (gap !== undefined) for (const before of sent.slice(0, sent.indexOf(gap))) assert(!again.has(before.id), "acknowledged, and it came again");
+      if (gap !== undefined)
+        for (const before of sent.slice(0, sent.indexOf(gap))) assert(!again.has(before.id), "acknowledged, and it came again");
       rig.saw(sent.length);
     },
   },
@@ -105,7 +133,10 @@ export const settleCases: readonly Case[] = [
       assert.equal(fifth.attempt, 5);
       await taker.settle([{ kind: "release", delivery: fifth }]);
       const released = await taker.one();
-      assert(released.attempt !== undefined && released.attempt >= 5 && released.attempt <= 6, `attempt ${released.attempt} after a release`);
+      assert(
+        released.attempt !== undefined && released.attempt >= 5 && released.attempt <= 6,
+        `attempt ${released.attempt} after a release`,
+      );
       await taker.ack(released);
       rig.saw(1);
     },
@@ -210,6 +241,8 @@ export const settleCases: readonly Case[] = [
 ];
 
 /** A short lease that the transport can still keep. */
-export function leaseMs(rig: { readonly capabilities: { readonly lease: { readonly limits?: Readonly<Record<string, number>> } } }): number {
+export function leaseMs(rig: {
+  readonly capabilities: { readonly lease: { readonly limits?: Readonly<Record<string, number>> } };
+}): number {
   return Math.max(250, rig.capabilities.lease.limits?.["minMs"] ?? 0);
 }

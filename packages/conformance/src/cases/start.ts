@@ -4,7 +4,7 @@ import type { Case } from "../case.ts";
 import { message, publishAll } from "../rig.ts";
 import type { Rig } from "../rig.ts";
 import { ids, subscribe } from "../taker.ts";
-import { group, lastOne, offered } from "./publish.ts";
+import { acks, group, lastOne, offered } from "./publish.ts";
 
 export const startCases: readonly Case[] = [
   {
@@ -52,7 +52,10 @@ export const startCases: readonly Case[] = [
       await publishAll(rig, transport, later);
       for (const reader of readers(rig)) {
         const taker = await from(rig, topic, { time }, reader);
-        assert.deepEqual(ids(await taker.take(later.length)), later.map((each) => each.id));
+        assert.deepEqual(
+          ids(await taker.take(later.length)),
+          later.map((each) => each.id),
+        );
       }
       rig.saw(sent.length);
     },
@@ -79,7 +82,7 @@ export const startCases: readonly Case[] = [
       const rounds = rig.scale(50, 1_000);
       for (let round = 0; round < rounds; round += 1) {
         const topic = rig.unique("ready");
-        const taker = await subscribe(rig, transport, { topic, group: group(rig) }, { ack: offered(rig, "settle") });
+        const taker = await subscribe(rig, transport, { topic, group: group(rig) }, { ack: acks(rig) });
         const sent = message(rig, topic);
         await publishAll(rig, round % 2 === 0 ? transport : other, [sent]);
         assert.deepEqual(ids(await taker.take(1)), [sent.id]);
@@ -94,7 +97,9 @@ export const startCases: readonly Case[] = [
     async prove(rig) {
       const transport = await rig.transport();
       const topic = rig.unique("aborted");
-      await assert.rejects(async () => void (await subscribe(rig, transport, { topic, group: group(rig), signal: AbortSignal.abort() })), { code: "ABORTED" });
+      await assert.rejects(async () => void (await subscribe(rig, transport, { topic, group: group(rig), signal: AbortSignal.abort() })), {
+        code: "ABORTED",
+      });
       const gone = new AbortController();
       const taker = await subscribe(rig, transport, { topic, group: group(rig), signal: gone.signal });
       gone.abort();

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import type { Case } from "../case.ts";
 import { message, publishAll } from "../rig.ts";
 import { ids, subscribe } from "../taker.ts";
-import { group, lastOne, offered } from "./publish.ts";
+import { acks, group, lastOne } from "./publish.ts";
 
 export const timingCases: readonly Case[] = [
   {
@@ -12,7 +12,7 @@ export const timingCases: readonly Case[] = [
     async prove(rig) {
       const transport = await rig.transport();
       const topic = rig.unique("delay");
-      const taker = await subscribe(rig, transport, { topic, group: group(rig) }, { ack: offered(rig, "settle") });
+      const taker = await subscribe(rig, transport, { topic, group: group(rig) }, { ack: acks(rig) });
       const due = Date.now() + 200;
       const sent = [due + 40, due, due + 20].map((deliverAt) => message(rig, topic, { key: String(deliverAt), deliverAt }));
       const now = message(rig, topic, { key: "now" });
@@ -37,19 +37,18 @@ export const timingCases: readonly Case[] = [
   {
     name: "an expired message does not arrive",
     covers: ["message.expiresAt", "capability.expiry"],
-    needs: ["expiry", "settle"],
+    needs: ["expiry", "credit"],
     async prove(rig) {
       const transport = await rig.transport();
       const topic = rig.unique("expiry");
       const member = group(rig);
-      const first = await subscribe(rig, transport, { topic, group: member });
-      await first.close();
+      const taker = await subscribe(rig, transport, { topic, group: member, credit: { messages: 0, bytes: 0 } }, { ack: true });
       const expiresAt = Date.now() + 60;
       const stale = message(rig, topic, { key: "k", expiresAt });
       const fresh = message(rig, topic, { key: "k", expiresAt: Date.now() + 600_000 });
       await publishAll(rig, transport, [stale, fresh]);
       await rig.until("the expiry", () => Date.now() > expiresAt);
-      const taker = await subscribe(rig, transport, { topic, group: member }, { ack: true });
+      taker.subscription.credit({ messages: 100, bytes: 1 << 20 });
       const [got] = await taker.take(1);
       assert.equal(got?.message.id, fresh.id, "an expired message arrived");
       assert.equal(got?.message.expiresAt, fresh.expiresAt);
@@ -60,16 +59,19 @@ export const timingCases: readonly Case[] = [
   {
     name: "a message of higher priority goes first",
     covers: ["message.priority", "capability.priority"],
-    needs: ["priority", "settle"],
+    needs: ["priority", "credit"],
     async prove(rig) {
       const transport = await rig.transport();
       const topic = rig.unique("priority");
       const member = group(rig);
-      const first = await subscribe(rig, transport, { topic, group: member });
-      await first.close();
+      const taker = await subscribe(rig, transport, { topic, group: member, credit: { messages: 0, bytes: 0 } }, { ack: true });
       const order = [1, 9, undefined, 5, 0, 9, 3];
-      await publishAll(rig, transport, order.map((priority) => message(rig, topic, { key: String(priority), priority })));
-      const taker = await subscribe(rig, transport, { topic, group: member }, { ack: true });
+      await publishAll(
+        rig,
+        transport,
+        order.map((priority) => message(rig, topic, { key: String(priority), priority })),
+      );
+      taker.subscription.credit({ messages: 100, bytes: 1 << 20 });
       const got = (await taker.take(order.length)).map((delivery) => delivery.message.priority ?? 0);
       assert.deepEqual(got, [9, 9, 5, 3, 1, 0, 0]);
       rig.saw(order.length);
