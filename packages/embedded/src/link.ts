@@ -43,7 +43,7 @@ const callMs = 30_000;
 
 /** @throws what opening the file said: `CONFIG`, `FILE_VERSION`, `CORRUPT`, `DISK_FULL`, `CONNECTION`, `ABORTED`. */
 export async function openLink(
-  settings: Omit<WorkerSettings, "shared" | "member">,
+  settings: Omit<WorkerSettings, "shared" | "member" | "incarnation">,
   signal: AbortSignal,
   events: LinkEvents,
 ): Promise<Link> {
@@ -52,6 +52,7 @@ export async function openLink(
   let worker: Worker | undefined;
   let member: number | undefined;
   let ids = 0;
+  let started = 0;
   let closing = false;
 
   function beat(): void {
@@ -86,29 +87,29 @@ export async function openLink(
   /** Resolves when the file is open; then the worker's messages are received. */
   function start(): Promise<void> {
     const source = import.meta.url.endsWith(".ts");
-    const started = new Worker(new URL(source ? "./worker/main.ts" : "./worker/main.js", import.meta.url), {
-      workerData: { ...settings, shared: shared.buffer as SharedArrayBuffer, member } satisfies WorkerSettings,
+    const starting = new Worker(new URL(source ? "./worker/main.ts" : "./worker/main.js", import.meta.url), {
+      workerData: { ...settings, shared: shared.buffer as SharedArrayBuffer, member, incarnation: started++ } satisfies WorkerSettings,
       name: "waybill-embedded",
     });
     return new Promise((resolve, reject) => {
       let opened = false;
-      started.on("message", (message: FromWorker) => {
+      starting.on("message", (message: FromWorker) => {
         if (opened) {
           receive(message);
         } else if (message.t === "opened") {
           opened = true;
           member = message.member;
-          worker = started;
+          worker = starting;
           resolve();
         } else if (message.t === "refused") reject(toError(message.failure));
       });
-      started.on("error", (error) => {
+      starting.on("error", (error) => {
         if (!opened) reject(toError({ code: "CONNECTION", text: "the embedded worker could not start" }, error));
       });
-      started.on("exit", () => {
+      starting.on("exit", () => {
         leaveTurns(settings.turns, settings.place);
         if (!opened) reject(toError({ code: "CONNECTION", text: "the embedded worker ended while it opened the file" }));
-        else if (worker === started) ended();
+        else if (worker === starting) ended();
       });
     });
   }

@@ -1,7 +1,7 @@
 import { type Message, WaybillError } from "@waybill/core";
-import type { Target } from "./sql/append.ts";
+import { batchStride, type Target } from "./sql/append.ts";
 import { monotonicMs } from "./sql/clock.ts";
-import { recordBound, writeRecord } from "./sql/record.ts";
+import { contentSum, hashId, recordBound, writeRecord } from "./sql/record.ts";
 
 /** Messages as one buffer that the worker takes over. `places`: which message each record is; undefined: one to one. */
 export interface Packed {
@@ -28,7 +28,7 @@ export function packMessages(messages: readonly Message[], maxBodyBytes: number)
   }
   const count = messages.length - (refused?.size ?? 0);
   const data = Buffer.allocUnsafeSlow(bound);
-  const index = new Int32Array(count * 3);
+  const index = new Int32Array(count * batchStride);
   const places: number[] | undefined = refused === undefined ? undefined : [];
   const timed: [number, number | undefined, number | undefined][] = [];
   const targets: Target[] = [];
@@ -43,9 +43,12 @@ export function packMessages(messages: readonly Message[], maxBodyBytes: number)
     if (target < 0 || !goesTo(targets[target]!, message)) target = targetFor(targets, message);
     const start = end;
     end = writeRecord(data, start, message, message.body as Uint8Array | null);
-    index[n * 3] = target;
-    index[n * 3 + 1] = start;
-    index[n * 3 + 2] = end;
+    const at = n * batchStride;
+    index[at] = target;
+    index[at + 1] = start;
+    index[at + 2] = end;
+    index[at + 3] = contentSum(data.subarray(start, end));
+    hashId(message.id, index, at + 4);
     if (message.deliverAt !== undefined || message.expiresAt !== undefined) {
       skew ??= monotonicMs() - Date.now();
       // The wall clock tells whole milliseconds: never early, and never late.

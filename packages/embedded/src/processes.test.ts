@@ -98,8 +98,8 @@ test("four processes that publish flat out all get their turn", async (t) => {
   const transport = await openTransport(t, { path });
   await transport.declare?.({ topics: ["a"], groups: [] });
   await until("some thousands", async () => {
-    const rows = await transport.client.query("select value from waybill_meta where name = 'next_seq'");
-    return Number(rows[0]?.["value"]) > 20_000;
+    const rows = await transport.client.query("select next from waybill_streams where id = 0");
+    return Number(rows[0]?.["next"]) > 20_000;
   });
   for (const child of children) child.tell({ do: "stop" });
   await until("their counts", () => children.every((child) => child.told.some((one) => one.kind === "published")));

@@ -191,7 +191,7 @@ function expectedSeqs(target: Connection): ReadonlyMap<number, number> {
 }
 
 function lastSeq(source: Connection, target: Connection): number {
-  const told = Number(target.one("select value from waybill_meta where name = 'next_seq'")?.[0] ?? 1) - 1;
+  const told = Number(target.one("select next from waybill_streams where id = 0")?.[0] ?? 1) - 1;
   const inRuns = Number(target.one("select max(seq + count) from waybill_runs")?.[0] ?? 1) - 1;
   let stored = 0;
   try {
@@ -214,7 +214,7 @@ function completeRuns(target: Connection, copied: ReadonlySet<number>): void {
   }
   target.exec(
     `update waybill_streams set next = max(next, coalesce((select max(first + count) from waybill_runs r where r.stream = waybill_streams.id), 0));
-     update waybill_meta set value = max(value, coalesce((select max(seq) + 1 from waybill_messages), 1)) where name = 'next_seq';`,
+     update waybill_streams set next = max(next, coalesce((select max(seq) + 1 from waybill_messages), 1)) where id = 0;`,
   );
 }
 

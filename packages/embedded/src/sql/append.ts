@@ -5,6 +5,7 @@ import type { Repeats } from "./repeats.ts";
 import type { Failure } from "./failure.ts";
 import { inboxPrefix } from "./pattern.ts";
 import { sealRecord } from "./record.ts";
+import { seqRow } from "./schema.ts";
 
 /** Where messages of a batch go; a batch has few of them. */
 export interface Target {
@@ -16,7 +17,10 @@ export interface Target {
   readonly replies: boolean;
 }
 
-/** Records in one buffer. `index`: three numbers a message: its target, where its record starts, where it ends. */
+/** Numbers of a message in `Batch.index`: its target, where its record starts and ends, its content sum, the hash of its id (two). */
+export const batchStride = 6;
+
+/** Records in one buffer. */
 export interface Batch {
   readonly targets: readonly Target[];
   readonly data: Buffer;
@@ -43,6 +47,8 @@ export interface Appending {
 
 const rowsPerInsert = 25;
 const insertMany = `insert into waybill_messages values ${Array.from({ length: rowsPerInsert }, () => "(?,?,?,?)").join(",")}`;
+const readNext = "select next from waybill_streams where id = ?";
+const writeNext = "update waybill_streams set next = ? where id = ?";
 const insertOne = "insert into waybill_messages values (?,?,?,?)";
 /** A run that ends where the new messages start grows up to this many; then it can still be deleted soon. */
 const maxRunCount = 1000;
@@ -50,24 +56,24 @@ const maxRunCount = 1000;
 /** In a write transaction. Messages of a stream keep their order. */
 export function append(on: Appending, batch: Batch): Appended {
   const { connection, catalog } = on;
-  const count = batch.index.length / 3;
+  const count = batch.index.length / batchStride;
   const failures = new Map<number, Failure>();
   const streams = new Set<Stream>();
-  let seq = Number(connection.one("select value from waybill_meta where name = 'next_seq'")![0]);
+  let seq = Number(connection.one(readNext, seqRow)![0]);
   const firstSeq = seq;
 
   for (let t = 0; t < batch.targets.length; t++) {
     const target = batch.targets[t]!;
     const refused = refusal(connection, catalog, target);
     if (refused !== undefined) {
-      for (let i = 0; i < count; i++) if (batch.index[i * 3] === t) failures.set(i, refused);
+      for (let i = 0; i < count; i++) if (batch.index[i * batchStride] === t) failures.set(i, refused);
       continue;
     }
     const stream = catalog.ensureStream(target.topic, target.group, target.priority);
     seq = appendTo(on, batch, t, stream, seq);
     streams.add(stream);
   }
-  if (seq !== firstSeq) connection.run("update waybill_meta set value = ? where name = 'next_seq'", seq);
+  if (seq !== firstSeq) connection.run(writeNext, seq, seqRow);
   return { failures: failures.size === 0 ? undefined : failures, streams };
 }
 
@@ -86,7 +92,7 @@ function refusal(connection: Connection, catalog: Catalog, target: Target): Fail
 
 function appendTo(on: Appending, batch: Batch, target: number, stream: Stream, seq: number): number {
   const { connection, repeats } = on;
-  const first = Number(connection.one("select next from waybill_streams where id = ?", stream.id)![0]);
+  const first = Number(connection.one(readNext, stream.id)![0]);
   const firstSeq = seq;
   let offset = first;
   let bytes = 0;
@@ -94,14 +100,14 @@ function appendTo(on: Appending, batch: Batch, target: number, stream: Stream, s
   const { index, data } = batch;
   const many = connection.prepare(insertMany);
   let values: Value[] = [];
-  for (let i = 0; i < index.length; i += 3) {
+  for (let i = 0; i < index.length; i += batchStride) {
     if (index[i] !== target) continue;
     const record = data.subarray(index[i + 1], index[i + 2]);
-    if (repeats !== undefined && repeats.isRepeat(record, stream, seq)) continue;
-    sealRecord(record, stream.seed, seq, offset);
+    if (repeats !== undefined && repeats.isRepeat(index[i + 4]!, index[i + 5]!, record, stream, seq)) continue;
+    sealRecord(record, index[i + 3]!, stream.seed, seq, offset);
     bytes += record.length;
     if (batch.timed.size > 0) {
-      const times = batch.timed.get(i / 3);
+      const times = batch.timed.get(i / batchStride);
       if (times !== undefined) {
         timed = true;
         insertTimes(on, seq, times);
@@ -115,7 +121,7 @@ function appendTo(on: Appending, batch: Batch, target: number, stream: Stream, s
   }
   for (let v = 0; v < values.length; v += 4) connection.run(insertOne, values[v]!, values[v + 1]!, values[v + 2]!, values[v + 3]!);
   if (offset === first) return seq;
-  connection.run("update waybill_streams set next = ? where id = ?", offset, stream.id);
+  connection.run(writeNext, offset, stream.id);
   recordRun(on, stream.id, first, firstSeq, offset - first, batch.newestTime, bytes, timed);
   return seq;
 }

@@ -2,7 +2,7 @@ import type { Catalog } from "./catalog.ts";
 import type { StoreClock } from "./clock.ts";
 import type { Connection } from "./connection.ts";
 import { append } from "./append.ts";
-import { readRecord, recordBound, writeRecord } from "./record.ts";
+import { contentSum, readRecord, recordBound, writeRecord } from "./record.ts";
 
 /** The one group of dead-letter topics; the core's `deadLetterGroup` (a test holds the two together). */
 export const deadLetterGroupName = "dead-letters";
@@ -37,7 +37,7 @@ export function deadLetterInto(on: DeadLettering, seq: number, topic: string, he
     {
       targets: [{ topic, group: deadLetterGroupName, priority: 0, mandatory: false, replies: false }],
       data: record,
-      index: Int32Array.of(0, 0, end),
+      index: Int32Array.of(0, 0, end, contentSum(record.subarray(0, end)), 0, 0),
       timed: new Map(),
       newestTime: message.time,
     },

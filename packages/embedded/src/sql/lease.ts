@@ -43,6 +43,8 @@ export interface Leasing {
   readonly connection: Connection;
   readonly catalog: Catalog;
   readonly now: number;
+  /** Never the same twice, over all members. */
+  nextLease(): number;
 }
 
 const maxGrab = 500;
@@ -84,12 +86,6 @@ function hasDueParked(on: Leasing, group: Group): boolean {
   return on.connection.one("select 1 from waybill_parked where grp = ? and due <= ? limit 1", group.id, on.now) !== undefined;
 }
 
-function nextLease(connection: Connection): number {
-  const id = Number(connection.one("select value from waybill_meta where name = 'next_lease'")![0]);
-  connection.run("update waybill_meta set value = ? where name = 'next_lease'", id + 1);
-  return id;
-}
-
 function grabParked(on: Leasing, group: Group, taker: Taker, room: Room): Grab | undefined {
   const { connection, now } = on;
   if (room.messages <= 0) return undefined;
@@ -102,7 +98,7 @@ function grabParked(on: Leasing, group: Group, taker: Taker, room: Room): Grab |
     Math.min(room.messages, maxGrab),
   );
   if (rows.length === 0) return undefined;
-  const lease = nextLease(connection);
+  const lease = on.nextLease();
   const expires = now + taker.leaseMs;
   const picks: { seq: number; attempt: number; note: string | undefined }[] = [];
   for (const row of rows) {
@@ -174,7 +170,7 @@ function grabRange(
   const bytes = runs.reduce((sum, run) => sum + Number(run[3]), 0);
   if (bytes > room.bytes) count = fitting(on, stream, cursor, count, room);
   if (count <= 0) return undefined;
-  const lease = nextLease(connection);
+  const lease = on.nextLease();
   const expires = now + taker.leaseMs;
   const done = emptyBits(count);
   let unfinished = count;

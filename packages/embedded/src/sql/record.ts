@@ -187,31 +187,35 @@ function seedAt(stream: number, seq: number, offset: number): number {
   return (stream ^ place ^ Math.imul(offset % 0x1_0000_0000, 0xc2b2ae35)) >>> 0;
 }
 
-export function sealRecord(record: Buffer, stream: number, seq: number, offset: number): void {
-  record.writeUInt32LE(crc32(record.subarray(4), seedAt(stream, seq, offset)), 0);
+/** Of all but the checksum itself and the place: made where the record is, so that the worker need not look at every byte. */
+export function contentSum(record: Uint8Array): number {
+  return crc32(record.subarray(4));
+}
+
+export function sealRecord(record: Buffer, content: number, stream: number, seq: number, offset: number): void {
+  record.writeUInt32LE((content ^ seedAt(stream, seq, offset)) >>> 0, 0);
 }
 
 /** Whether the record is what was published as this offset of this stream. */
 export function isSound(record: Uint8Array, stream: number, seq: number, offset: number): boolean {
   if (record.length < 16) return false;
   const sum = (record[0]! | (record[1]! << 8) | (record[2]! << 16) | (record[3]! << 24)) >>> 0;
-  return sum === crc32(record.subarray(4), seedAt(stream, seq, offset));
+  return sum === (contentSum(record) ^ seedAt(stream, seq, offset)) >>> 0;
 }
 
-/** Two 32-bit halves of a hash over the id (and `seed`), by which repeats are recognised. */
-export function hashId(record: Uint8Array, seed: number, into: Uint32Array, at: number): void {
-  const { start, end } = idBytes(record);
-  let low = seed ^ 0x811c9dc5;
-  let high = Math.imul(seed, 0x27d4eb2f) ^ 0x165667b1;
-  for (let i = start; i < end; i++) {
-    const byte = record[i]!;
-    low = Math.imul(low ^ byte, 0x01000193);
-    high = Math.imul((high << 5) | (high >>> 27), 0x9e3779b1) ^ byte;
+/** Two 32-bit halves of a hash over an id, by which repeats are recognised. */
+export function hashId(id: string, into: Int32Array, at: number): void {
+  let low = 0x811c9dc5;
+  let high = 0x165667b1;
+  for (let i = 0; i < id.length; i++) {
+    const unit = id.charCodeAt(i);
+    low = Math.imul(low ^ unit, 0x01000193);
+    high = Math.imul((high << 5) | (high >>> 27), 0x9e3779b1) ^ unit;
   }
   low = Math.imul(low ^ (low >>> 16), 0x85ebca6b);
   high = Math.imul(high ^ (high >>> 15), 0xc2b2ae35);
-  into[at] = (low ^ (low >>> 13)) >>> 0;
-  into[at + 1] = (high ^ (high >>> 16)) >>> 0;
+  into[at] = low ^ (low >>> 13);
+  into[at + 1] = high ^ (high >>> 16);
 }
 
 function idBytes(record: Uint8Array): { start: number; end: number } {

@@ -1,7 +1,7 @@
 import type { Stream } from "./catalog.ts";
 import type { Connection } from "./connection.ts";
 import type { StoreClock } from "./clock.ts";
-import { hashId, idOf } from "./record.ts";
+import { idOf } from "./record.ts";
 
 /**
  * Recognises ids that were published within the window, also by other processes and before a restart. Each commit writes one row
@@ -11,7 +11,7 @@ export interface Repeats {
   /** At the start of a write transaction: learns what other processes published. */
   catchUp(): void;
   /** Within it. Not a repeat: it is noted as what is stored as `seq`. */
-  isRepeat(record: Buffer, stream: Stream, seq: number): boolean;
+  isRepeat(low: number, high: number, record: Buffer, stream: Stream, seq: number): boolean;
   /** Before the commit: writes down what was noted. */
   write(): void;
   committed(): void;
@@ -85,7 +85,6 @@ export function watchRepeats({ connection, clock, windowMs, maxMessages }: Repea
   /** First seq that is not known yet. */
   let next = 0;
   let dirty = true;
-  const scratch = new Uint32Array(2);
   /** Of this transaction: triples of low, high and seq. The table has them already; a rollback builds it anew. */
   let noted: number[] = [];
 
@@ -134,11 +133,10 @@ export function watchRepeats({ connection, clock, windowMs, maxMessages }: Repea
       }
       load();
     },
-    isRepeat(record, stream, seq) {
+    isRepeat(idLow, idHigh, record, stream, seq) {
       // Priority is no part of it: a repeat with another priority is a repeat.
-      hashId(record, Math.imul(stream.topicId, 31) + stream.groupId, scratch, 0);
-      const low = scratch[0]!;
-      const high = scratch[1]!;
+      const low = (idLow ^ Math.imul(stream.topicId, 0x9e3779b1)) >>> 0;
+      const high = (idHigh ^ Math.imul(stream.groupId + stream.topicId, 0x85ebca6b)) >>> 0;
       const earlier = find(young, low, high) || find(old, low, high);
       if (earlier !== 0 && ((noted.length > 0 && earlier >= noted[2]!) || verify(record, stream, earlier))) return true;
       noted.push(low, high, seq);

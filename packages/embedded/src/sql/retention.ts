@@ -10,7 +10,7 @@ const maxDeleted = 2000;
  */
 export function deleteOld(connection: Connection, now: number, keepMs: number): boolean {
   let left = maxDeleted;
-  for (const row of connection.all("select id from waybill_streams")) {
+  for (const row of connection.all("select id from waybill_streams where id > 0")) {
     const stream = Number(row[0]);
     const runs = connection.all(
       "select first, seq, count from waybill_runs where stream = ? and first + count <= ? and stored < ? order by first limit 1000",

@@ -5,11 +5,15 @@ export const applicationId = 0x57617962;
 /** Stands in `pragma user_version`. Raise it with every change that an older version could not read. */
 export const formatVersion = 1;
 
+/** The row of `waybill_streams` that holds the next seq: on the page that every publish writes anyway. */
+export const seqRow: number = 0;
+
 /**
  * A stream is a topic's part for one group (0: for all of them) and one priority; offsets in it are dense.
  * `runs` say which stretch of `messages`, the one append-only table, a stretch of offsets is. `leases` hold a stretch that is
  * in hand, with a bit for each message that is done; `parked` has a row only for messages that are exceptions: delayed,
- * retried, released, or waiting behind such a one of their key. Times are store time (see clock.ts), unless said.
+ * retried, released, or waiting behind such a one of their key. Leases have no index: there are few
+ * of them, and every fetch would write its pages. Times are store time (see clock.ts).
  */
 export const schema: string = `
 create table waybill_meta (name text primary key, value) without rowid;
@@ -29,8 +33,6 @@ create index waybill_cursors_stream on waybill_cursors (stream);
 create table waybill_leases (
   id integer primary key, grp integer not null, stream integer not null, first integer not null, count integer not null,
   unfinished integer not null, done blob not null, owner integer not null, sub integer not null, expires real not null);
-create index waybill_leases_group on waybill_leases (grp);
-create index waybill_leases_expires on waybill_leases (expires);
 create table waybill_parked (
   grp integer not null, seq integer not null, attempt integer not null, due real, key text,
   owner integer, sub integer, lease integer, primary key (grp, seq)) without rowid;
@@ -52,7 +54,8 @@ create index waybill_inbox_at on waybill_inbox (at);
 create table waybill_outbox (
   row integer primary key autoincrement, key text, record blob not null, owner text, until real, at real not null);
 create index waybill_outbox_key on waybill_outbox (key, row) where key is not null;
-insert into waybill_meta (name, value) values ('next_seq', 1), ('next_lease', 1), ('clock_boot', ''), ('clock_offset', 0), ('clock_last', 0);
+insert into waybill_streams (id, topic, grp, priority, next) values (0, 0, 0, -1, 1);
+insert into waybill_meta (name, value) values ('clock_boot', ''), ('clock_offset', 0), ('clock_last', 0);
 pragma application_id = ${applicationId};
 pragma user_version = ${formatVersion};
 `;

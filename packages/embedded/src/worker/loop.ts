@@ -1,4 +1,5 @@
 import { batchStates, type ToWorker, type WorkerSettings } from "./protocol.ts";
+import { batchStride } from "../sql/append.ts";
 import { monotonicMs } from "../sql/clock.ts";
 import { type Failure, failureOf } from "../sql/failure.ts";
 import { troubleOf } from "../sql/connection.ts";
@@ -28,7 +29,9 @@ export function startLoop(settings: WorkerSettings, post: Post, end: () => void)
   const subs = new Map<number, Sub>();
   const ordered = new Set<number>();
   const shared = new Int32Array(settings.shared);
-  let session: Session | undefined = openSession(settings, ordered, settings.member);
+  const leases = { next: (settings.incarnation % 64) * 0x400_0000 };
+  let session: Session | undefined = openSession(settings, ordered, settings.member, leases);
+  const { owner } = session;
   let publishes: PublishMessage[] = [];
   let settles: SettleMessage[] = [];
   let calls: CallMessage[] = [];
@@ -44,7 +47,7 @@ export function startLoop(settings: WorkerSettings, post: Post, end: () => void)
     trouble,
   });
   let pollTimer = setTimeout(poll, settings.pollMs);
-  post({ t: "opened", member: session.owner });
+  post({ t: "opened", member: owner });
 
   function receive(message: ToWorker): void {
     activeAt = performance.now();
@@ -156,7 +159,7 @@ export function startLoop(settings: WorkerSettings, post: Post, end: () => void)
       const was = Atomics.compareExchange(shared, next.cell, batchStates.waiting, batchStates.started);
       if (was === batchStates.dropped) continue;
       now.push(next);
-      count += next.index.byteLength / 12;
+      count += next.index.byteLength / 4 / batchStride;
     }
     return now;
   }
@@ -263,7 +266,7 @@ export function startLoop(settings: WorkerSettings, post: Post, end: () => void)
   function reopen(): void {
     if (ended || session !== undefined) return;
     try {
-      session = openSession(settings, ordered, settings.member);
+      session = openSession(settings, ordered, owner, leases);
       for (const sub of subs.values()) if (sub.kind === "reader") sub.delayed = [];
       post({ t: "mended" });
       dirtyAll();

@@ -18,6 +18,8 @@ export interface WorkerSettings {
   readonly pollMs: number;
   /** After a worker that ended by itself: whose leases the new one goes on with. */
   readonly member: number | undefined;
+  /** How many workers there were before it. */
+  readonly incarnation: number;
 }
 
 /** Who comes first, the worker that starts or the caller whose signal fired, decides by compare-and-exchange. */

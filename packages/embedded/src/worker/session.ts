@@ -27,12 +27,19 @@ export interface Session {
   write<T>(run: () => T): T;
   /** True if another connection committed since the last call. */
   changed(): boolean;
+  /** Ids of leases: the member, which incarnation of its worker, and a count. */
+  nextLease(): number;
   close(): void;
 }
 
 const pauseMs = 0.1;
 
-export function openSession(settings: WorkerSettings, ordered: ReadonlySet<number>, member: number | undefined): Session {
+/** Goes on over the sessions of one worker. */
+export interface LeaseCount {
+  next: number;
+}
+
+export function openSession(settings: WorkerSettings, ordered: ReadonlySet<number>, member: number | undefined, leases: LeaseCount): Session {
   const turns = joinTurns(settings.turns, settings.place);
   const connection = openFile(settings.path, {
     maxFileBytes: settings.maxFileBytes,
@@ -84,6 +91,7 @@ export function openSession(settings: WorkerSettings, ordered: ReadonlySet<numbe
         version = now;
         return differs;
       },
+      nextLease: () => session.owner * 0x1_0000_0000 + leases.next++,
       close: () => connection.close(),
     };
     session.owner = session.write(() => rejoin(session, member));
