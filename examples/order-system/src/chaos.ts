@@ -8,7 +8,7 @@ export interface ChaosOptions {
   /** In [0, 1). */
   readonly random: () => number;
   readonly sabotage: Sabotage | undefined;
-  /** Orders that are neither shipped nor dead-lettered, read now. */
+  /** Orders that are handed in and neither shipped nor dead-lettered, read now. */
   unfinished(): Promise<number>;
   /** How far a service has come: any number that grows with its work. */
   progressOf(service: ServiceName): number;
@@ -22,6 +22,8 @@ export interface ChaosOptions {
 }
 
 export interface Chaos {
+  /** A service is armed, and no order has come to it yet. */
+  readonly waiting: boolean;
   /** A service has reached the moment it was armed for. */
   reached(service: ServiceName): void;
   /** Kills until the signal fires. */
@@ -29,6 +31,8 @@ export interface Chaos {
 }
 
 const armedMs = 700;
+/** Where a sabotage shows it is worth waiting for. */
+const tellingMs = 5000;
 const readyMs = 20_000;
 const sparedMs = 3000;
 /** Between two kills: time for the killed one to do something before its next death; more of it when there were enough. */
@@ -50,6 +54,12 @@ const telling: Readonly<Record<Sabotage, { readonly services: readonly ServiceNa
   "drop-outbox": { services: ["shop"], moment: "committed" },
 };
 
+interface Choice {
+  readonly service: ServiceName;
+  readonly moment: Moment;
+  readonly waitMs: number;
+}
+
 /**
  * Kills services one after another, each at a chosen moment of its work and each while orders are unfinished. A service that
  * has done nothing since its last death is spared for a while, so that no message is blamed for what the chaos does.
@@ -61,7 +71,7 @@ export function createChaos(options: ChaosOptions): Chaos {
 
   const pick = <T>(from: readonly T[]): T => from[Math.floor(options.random() * from.length)]!;
 
-  function choose(round: number): { service: ServiceName; moment: Moment } | undefined {
+  function choose(round: number): Choice | undefined {
     const spared = (service: ServiceName): boolean => {
       const last = lastKills.get(service);
       return last !== undefined && options.progressOf(service) <= last.progress && performance.now() - last.atMs < sparedMs;
@@ -69,32 +79,37 @@ export function createChaos(options: ChaosOptions): Chaos {
     const focus = options.sabotage === undefined ? undefined : telling[options.sabotage];
     if (focus !== undefined && round % 2 === 0) {
       const services = focus.services.filter((service) => !spared(service));
-      if (services.length > 0) return { service: pick(services), moment: focus.moment };
+      if (services.length > 0) return { service: pick(services), moment: focus.moment, waitMs: tellingMs };
     }
     const services = serviceNames.filter((service) => !spared(service));
     if (services.length === 0) return undefined;
     const service = pick(services);
-    return { service, moment: pick(momentsOf[service]) };
+    return { service, moment: pick(momentsOf[service]), waitMs: armedMs };
   }
 
   /** True when the service got there in time. */
-  async function stopAt(service: ServiceName, moment: Moment, signal: AbortSignal): Promise<boolean> {
+  async function stopAt({ service, moment, waitMs }: Choice, signal: AbortSignal): Promise<boolean> {
     const there = new Promise<true>((resolve) => {
       arrived = () => resolve(true);
     });
-    target = service;
     if (!options.arm(service, moment)) return false;
+    target = service;
     const timer = new AbortController();
     const either = AbortSignal.any([signal, timer.signal]);
-    const reached = await Promise.race([there, sleepUntil(performance.now() + armedMs, either).then(() => false)]);
+    const reached = await Promise.race([there, sleepUntil(performance.now() + waitMs, either).then(() => false)]);
     timer.abort();
     target = undefined;
     return reached;
   }
 
   return {
+    get waiting() {
+      return target !== undefined;
+    },
     reached(service) {
-      if (service === target) arrived?.();
+      if (service !== target) return;
+      target = undefined;
+      arrived?.();
     },
     async run(signal) {
       for (let round = 0; !signal.aborted;) {
@@ -104,9 +119,9 @@ export function createChaos(options: ChaosOptions): Chaos {
           continue;
         }
         const { service, moment } = choice;
-        const reached = await stopAt(service, moment, signal);
+        const reached = await stopAt(choice, signal);
         // Not reached, and yet orders are under way elsewhere: any moment is a good one. Nothing under way: no kill.
-        if (signal.aborted || (await options.unfinished()) === 0) continue;
+        if (signal.aborted || (await options.unfinished()) <= 0) continue;
         const progress = options.progressOf(service);
         if (!options.kill(service)) continue;
         lastKills.set(service, { progress, atMs: performance.now() });

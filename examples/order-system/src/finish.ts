@@ -17,7 +17,7 @@ export interface FinishOptions {
 export type Ending = "done" | "quiet" | "stuck" | "stopped";
 
 const lookMs = 150;
-const quietMs = 4000;
+const quietMs = 3000;
 const stuckMs = 60_000;
 /** After the last order has ended: for acknowledgements under way, and for what a dead relay still held. */
 const emptyMs = 45_000;

@@ -41,7 +41,7 @@ async function start(args: readonly string[], options: { readonly stdin?: string
   child.stderr.setEncoding("utf8").on("data", (text: string) => (err += text));
   child.stdin.on("error", () => {});
   child.stdin.end(options.stdin ?? "");
-  const timer = setTimeout(() => child.kill("SIGKILL"), 100_000);
+  const timer = setTimeout(() => child.kill("SIGKILL"), 110_000);
   const code = await new Promise<number | null>((resolve, reject) => child.once("error", reject).once("close", resolve));
   clearTimeout(timer);
   const last = out.trimEnd().split("\n").at(-1) ?? "";
@@ -76,20 +76,20 @@ function assertOk(ended: Ended, seed: number, orders: number): void {
 }
 
 describe("the order system", { concurrency: 1 }, () => {
-  test("300 orders end as their seed says", { timeout: 60_000 }, async () => {
+  test("300 orders end as their seed says", { timeout: 120_000 }, async () => {
     const ended = await start(["--orders", "300", "--seed", "7"]);
     assertOk(ended, 7, 300);
     assert.ok(ended.json.retried >= 10, `retried ${ended.json.retried}`);
     assert.equal(ended.json.kills, 0);
   });
 
-  test("chaos changes nothing, with everything in one file", { timeout: 100_000 }, async () => {
+  test("chaos changes nothing, with everything in one file", { timeout: 120_000 }, async () => {
     const ended = await start(["--orders", "300", "--seed", "8", "--chaos", "--kills", "8"]);
     assertOk(ended, 8, 300);
     assert.ok(ended.json.kills >= 8, `kills ${ended.json.kills}`);
   });
 
-  test("chaos changes nothing, with the data in a file of its own", { timeout: 100_000 }, async () => {
+  test("chaos changes nothing, with the data in a file of its own", { timeout: 120_000 }, async () => {
     const directory = mkdtempSync(join(tmpdir(), "orders-test-"));
     try {
       const ended = await start(["--orders", "150", "--seed", "9", "--chaos", "--kills", "4", "--store", join(directory, "store.db")]);
@@ -105,7 +105,7 @@ describe("the order system", { concurrency: 1 }, () => {
     ["skip-inbox", "duplicateEffects"],
     ["drop-outbox", "lost"],
   ] as const) {
-    test(`${sabotage} is found out`, { timeout: 100_000 }, async () => {
+    test(`${sabotage} is found out`, { timeout: 120_000 }, async () => {
       const ended = await start(["--orders", "100", "--sabotage", sabotage, "--kills", "4"]);
       assert.equal(ended.code, 1, ended.out + ended.err);
       assert.equal(ended.json.ok, false);
@@ -114,7 +114,7 @@ describe("the order system", { concurrency: 1 }, () => {
     });
   }
 
-  test("an input's malformed lines are told by number, and the rest is processed", { timeout: 60_000 }, async () => {
+  test("an input's malformed lines are told by number, and the rest is processed", { timeout: 120_000 }, async () => {
     const lines = Array.from({ length: 30 }, (_, index) => JSON.stringify(orderOf(1, index)));
     lines[4] = "{";
     lines[9] = '{"customer":"x","sku":"anvil","quantity":0}';
@@ -127,7 +127,7 @@ describe("the order system", { concurrency: 1 }, () => {
     assert.match(ended.err, /line 21: another order has this id/);
   });
 
-  test("orders come over HTTP until a signal; a later run goes on with the same data", { timeout: 60_000 }, async () => {
+  test("orders come over HTTP until a signal; a later run goes on with the same data", { timeout: 120_000 }, async () => {
     const directory = mkdtempSync(join(tmpdir(), "orders-test-"));
     try {
       let posted: Promise<number[]> | undefined;
@@ -148,7 +148,7 @@ describe("the order system", { concurrency: 1 }, () => {
     }
   });
 
-  test("wrong options and a transport that cannot be end it with a reason", { timeout: 30_000 }, async () => {
+  test("wrong options and a transport that cannot be end it with a reason", { timeout: 120_000 }, async () => {
     const wrong = await start(["--sabotage", "coffee"]);
     assert.deepEqual([wrong.code, wrong.out], [2, ""]);
     assert.match(wrong.err, /--sabotage: expected/);
@@ -160,7 +160,7 @@ describe("the order system", { concurrency: 1 }, () => {
   });
 });
 
-test("no service outlives its supervisor, whatever ends it", { timeout: 60_000 }, async () => {
+test("no service outlives its supervisor, whatever ends it", { timeout: 120_000 }, async () => {
   const directory = mkdtempSync(join(tmpdir(), "orders-test-"));
   try {
     const child = spawn(process.execPath, [...flags, entry, "--rate", "50", "--data", directory], { stdio: ["ignore", "pipe", "ignore"] });
@@ -213,7 +213,7 @@ async function startUntilPosted(directory: string, post: (port: number) => Promi
     posting = true;
     void post(Number(port)).finally(() => child.kill("SIGINT"));
   });
-  const timer = setTimeout(() => child.kill("SIGKILL"), 50_000);
+  const timer = setTimeout(() => child.kill("SIGKILL"), 110_000);
   const code = await new Promise<number | null>((resolve, reject) => child.once("error", reject).once("close", resolve));
   clearTimeout(timer);
   return { code, out, err, json: JSON.parse(out.trimEnd().split("\n").at(-1) ?? "") as Outcome };

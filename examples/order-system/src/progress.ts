@@ -11,8 +11,8 @@ export interface Latency {
 export interface Progress {
   /** Rows of each service's own table since the file was made. */
   done(service: ServiceName): number;
-  /** Orders that have no shipment: exact, and slower. */
-  open(): number;
+  /** Orders that have no shipment, one by one: exact, and slower. */
+  openOrders(): readonly string[];
   /** Attempts after the first of the orders paid so far. */
   retried(): number;
   /** From the order's row to its shipment's row, of the orders shipped in the last seconds; undefined: none. */
@@ -34,7 +34,7 @@ export function readProgress(database: DatabaseSync): Progress {
   const last = Object.fromEntries(
     Object.entries(tableOf).map(([service, table]) => [service, database.prepare(`select coalesce(max(rowid), 0) as n from ${table}`)]),
   ) as Record<ServiceName, StatementSync>;
-  const open = database.prepare("select count(*) as n from orders o where not exists (select 1 from shipments s where s.order_id = o.id)");
+  const open = database.prepare("select id from orders o where not exists (select 1 from shipments s where s.order_id = o.id)");
   const attempts = database.prepare("select coalesce(sum(attempts - 1), 0) as n from payments where rowid > ? and rowid <= ?");
   const shippedSince = database.prepare(
     `select s.at - o.placed_at as ms from shipments s join orders o on o.id = s.order_id
@@ -47,7 +47,7 @@ export function readProgress(database: DatabaseSync): Progress {
   const looks = [{ atMs: performance.now(), shipped: numberOf(last.shipping) }];
   return {
     done: (service) => numberOf(last[service]),
-    open: () => numberOf(open),
+    openOrders: () => (open.all() as unknown as { readonly id: string }[]).map(({ id }) => id),
     retried() {
       const to = numberOf(last.payment);
       if (to > retriedTo) retried += numberOf(attempts, retriedTo, to);

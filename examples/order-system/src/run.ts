@@ -8,13 +8,13 @@ import { createChaos, pace, type Chaos } from "./chaos.ts";
 import { serviceNames } from "./contracts.ts";
 import { hasStore, openDatabase, prepareDatabase, type Database, type Prepared } from "./database.ts";
 import { untilFinished, type Ending } from "./finish.ts";
-import { fired, generate } from "./generator.ts";
+import { fired, generate, sleepUntil } from "./generator.ts";
 import { readOrders } from "./input.ts";
 import { createIntake, type Incoming, type Intake } from "./intake.ts";
 import { readProgress } from "./progress.ts";
 import type { Report } from "./report.ts";
 import { watchScene } from "./scene.ts";
-import { randomOf } from "./seed.ts";
+import { expectedCause, randomOf } from "./seed.ts";
 import type { Server } from "./servers.ts";
 import { abortable, countAhead, fromInput, generated } from "./source.ts";
 import { createSupervisor, type Supervisor } from "./supervisor.ts";
@@ -90,7 +90,11 @@ async function withServices(options: RunOptions, bus: Bus, { database, store }: 
   let total = options.orders;
   let status = "starting";
 
-  const unfinished = (): number => progress.done("shop") - progress.done("shipping") - watch.deadLettered;
+  const unfinished = (): number => {
+    if (args.sabotage === undefined) return progress.done("shop") - progress.done("shipping") - watch.deadLettered;
+    // Where effects and messages may be there twice, neither shipments nor dead letters are orders.
+    return progress.openOrders().filter((id) => expectedCause(seed, id) === undefined).length;
+  };
   const reject = (line: number | undefined, reason: string): void => {
     rejected += 1;
     report.rejected(line, reason);
@@ -128,8 +132,8 @@ async function withServices(options: RunOptions, bus: Bus, { database, store }: 
       const underWay = unfinished();
       if (!args.chaos) return maxUnfinished - underWay;
       const paced = pace(total, kills, args.kills) - intake.taken;
-      // With nothing under way there is nothing to kill: one more, or chaos and customers would wait for each other.
-      return Math.min(underWay <= 0 ? Math.max(1, paced) : paced, maxUnfinished - underWay);
+      // A service is armed and nothing is under way: one more, or chaos and customers would wait for each other.
+      return Math.min(underWay <= 0 && chaos.waiting ? Math.max(1, paced) : paced, maxUnfinished - underWay);
     },
     send: (orders) => supervisor.tell("shop", { kind: "orders", orders }),
     onTaken({ source }) {
@@ -144,7 +148,7 @@ async function withServices(options: RunOptions, bus: Bus, { database, store }: 
     sabotage: args.sabotage,
     async unfinished() {
       await watch.refresh();
-      return unfinished();
+      return unfinished() + intake.waiting;
     },
     progressOf: (service) => progress.done(service),
     whenReady: (service, withinMs) => supervisor.whenReady(service, withinMs),
@@ -192,6 +196,7 @@ async function withServices(options: RunOptions, bus: Bus, { database, store }: 
     const chaosEnd = new AbortController();
     const chaosDone = args.chaos ? chaos.run(AbortSignal.any([broken.signal, chaosEnd.signal])) : Promise.resolve();
     await Promise.race([intake.run(source, intakeEnd), fired(broken.signal)]);
+    while (args.chaos && kills < args.kills && unfinished() > 0 && !intakeEnd.aborted) await sleepUntil(performance.now() + 20, intakeEnd);
     chaosEnd.abort();
     await chaosDone;
 
@@ -203,7 +208,7 @@ async function withServices(options: RunOptions, bus: Bus, { database, store }: 
       },
       async open() {
         await watch.refresh();
-        return progress.open() - watch.deadLettered;
+        return args.sabotage === undefined ? progress.openOrders().length - watch.deadLettered : unfinished();
       },
       empty: async () =>
         (await database.outboxRows()) === 0 && (await watch.queues()).every(({ depth }) => typeof depth !== "number" || depth === 0),
