@@ -35,20 +35,21 @@ export interface LogGroupOptions {
 
 export function createLogGroup({ name, parts, retries, start, clock, revocationMs, nextGeneration }: LogGroupOptions): LogGroup {
   const members: LogMember[] = [];
-  const progress = [...parts.map((part) => createProgress(part, start(part))), createProgress(retries, retries.first)];
+  const partitions = parts.map((part) => createProgress(part, start(part)));
+  const progress = [...partitions, createProgress(retries, retries.first)];
 
-  /** Those of `member` in this topic that it may keep. */
+  /** The partitions of this topic that a member has and may keep. */
   function ownedBy(member: LogMember): Progress[] {
-    return progress.filter((each) => each.owner === member && !each.revoking);
+    return partitions.filter((each) => each.owner === member && !each.revoking);
   }
 
-  /** Nobody has more than one part more than another. What is too much is asked back; what has no owner is given. */
+  /** Nobody has more than one partition more than another. What is too much is asked back; what has no owner is given. */
   function rebalance(): void {
     if (members.length === 0) return;
-    const least = Math.floor(progress.length / members.length);
+    const least = Math.floor(partitions.length / members.length);
     const byMost = members.toSorted((a, b) => ownedBy(b).length - ownedBy(a).length);
     byMost.forEach((member, rank) => {
-      const quota = least + (rank < progress.length % members.length ? 1 : 0);
+      const quota = least + (rank < partitions.length % members.length ? 1 : 0);
       for (const surplus of ownedBy(member).slice(quota)) void revoke(surplus, member);
     });
     for (const each of progress) if (each.owner === undefined) give(each);

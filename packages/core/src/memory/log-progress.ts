@@ -62,7 +62,6 @@ export function createProgress(part: LogPart, start: number): Progress {
       notes.delete(committed);
       committed += 1;
     }
-    next = Math.max(next, committed);
   }
 
   function close({ offset, bytes }: Handle): void {
@@ -124,6 +123,7 @@ export function createProgress(part: LogPart, start: number): Progress {
     },
     pass(offset) {
       if (released[0] === offset) released.shift();
+      else next = offset + 1;
       finishOffset(offset);
     },
     isHeld: (handle) => open.get(handle.offset) === handle,

@@ -118,6 +118,11 @@ export async function settled(): Promise<void> {
   for (let turns = 0; turns < 5; turns += 1) await new Promise((resolve) => setImmediate(resolve));
 }
 
+/** Smallest first. */
+export function numbers(values: readonly unknown[]): unknown[] {
+  return values.toSorted((a, b) => Number(a) - Number(b));
+}
+
 export function errorOf(outcome: PublishOutcome | undefined): WaybillError {
   assert.equal(outcome?.ok, false);
   return outcome.error;
