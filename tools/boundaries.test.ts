@@ -68,8 +68,7 @@ describe("this repository", () => {
     };
     for (const [path, entry] of Object.entries(lock.packages)) {
       assert.ok(entry.resolved === undefined || entry.link === true, `${path} resolves to ${entry.resolved}`);
-      if (path.includes("node_modules/") && entry.link !== true)
-        assert.ok(entry.integrity !== undefined, `${path} has no integrity`);
+      if (path.includes("node_modules/") && entry.link !== true) assert.ok(entry.integrity !== undefined, `${path} has no integrity`);
     }
   });
 

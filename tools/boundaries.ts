@@ -50,8 +50,7 @@ function productionRule(unit: string): Rule {
   if (unit === "cli" || unit === "dashboard") return { own: apps, foreign: "dependencies" };
   if (unit === "bench" || unit === "examples") return { own: apps, dynamic: ["brokers"], foreign: "dependencies" };
   if (unit === "brokers") return { own: [], foreign: "dependencies" };
-  if (unit === "tools")
-    return { own: ["core", "embedded", "transports", "testing", "conformance"], foreign: ["publint", "publint/utils"] };
+  if (unit === "tools") return { own: ["core", "embedded", "transports", "testing", "conformance"], foreign: ["publint", "publint/utils"] };
   return { own: [], foreign: [] };
 }
 
@@ -86,9 +85,7 @@ function violation(path: string, entry: Import, rule: Rule, dependencies: readon
       .slice(0, specifier.startsWith("@") ? 2 : 1)
       .join("/");
     const allowed = rule.foreign === "dependencies" ? dependencies : rule.foreign;
-    return allowed.includes(name) || allowed.includes(specifier)
-      ? undefined
-      : `${name} is not a dependency that this package may have`;
+    return allowed.includes(name) || allowed.includes(specifier) ? undefined : `${name} is not a dependency that this package may have`;
   }
   if (nobodyImports.includes(own)) return `nobody imports ${own}`;
   if (rule.dynamic?.includes(own) === true) {
@@ -159,8 +156,7 @@ const textRules: readonly TextRule[] = [
   },
   {
     why: "a name that tells nothing",
-    pattern:
-      /\b(class|interface|type|function|const)\s+(\w+(Manager|Helper|Util|Utils)|(Abstract|Base)[A-Z]\w*|I[A-Z][a-z]\w*)\b/,
+    pattern: /\b(class|interface|type|function|const)\s+(\w+(Manager|Helper|Util|Utils)|(Abstract|Base)[A-Z]\w*|I[A-Z][a-z]\w*)\b/,
     applies: (path) => isCode(path) && path.startsWith("packages/"),
   },
   {

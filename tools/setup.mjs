@@ -72,9 +72,7 @@ function checkNode() {
   }
   const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);
   if (major > neededNode[0] || (major === neededNode[0] && minor >= neededNode[1])) return;
-  process.stderr.write(
-    `waybill: Node ${neededNode.join(".")} or newer is needed, this is ${process.versions.node}, and npm has none for `,
-  );
+  process.stderr.write(`waybill: Node ${neededNode.join(".")} or newer is needed, this is ${process.versions.node}, and npm has none for `);
   process.stderr.write(`${process.platform}-${process.arch}. Install it, then run the command again.\n`);
   process.exit(1);
 }

@@ -32,9 +32,7 @@ function run(program: string, args: readonly string[], cwd: string): string {
   const done = spawnSync(program, args, { cwd, env, encoding: "utf8", timeout, shell: windows });
   if (done.status === 0) return done.stdout;
   const why = done.error?.message ?? done.signal ?? `exit code ${done.status}`;
-  throw new Error(
-    `${[program, ...args.map((arg) => basename(arg))].join(" ")}: ${why}\n${done.stdout ?? ""}${done.stderr ?? ""}`,
-  );
+  throw new Error(`${[program, ...args.map((arg) => basename(arg))].join(" ")}: ${why}\n${done.stdout ?? ""}${done.stderr ?? ""}`);
 }
 
 const manifests = globSync("packages/*/package.json", { cwd: root })
@@ -62,9 +60,7 @@ try {
     const tarball = join(out, readdirSync(out)[0] ?? "");
     tarballs.push(tarball);
     const listed = run("tar", ["-tzf", tarball], out).split("\n");
-    const stray = listed.filter(
-      (path) => path !== "" && !/^package\/(package\.json|README\.md|LICENSE|dist\/.*\.(js|d\.ts))$/.test(path),
-    );
+    const stray = listed.filter((path) => path !== "" && !/^package\/(package\.json|README\.md|LICENSE|dist\/.*\.(js|d\.ts))$/.test(path));
     if (stray.length > 0) problems.push(`${json.name} packs what it should not: ${stray.join(", ")}`);
     if (listed.some((path) => /\.test\./.test(path))) problems.push(`${json.name} packs its tests`);
     attempt(() => run("publint", ["run", tarball, "--strict"], root));

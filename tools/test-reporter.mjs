@@ -20,8 +20,7 @@ export default async function* report(events) {
       skipped: data.skip !== undefined || data.todo !== undefined,
     };
     // A suite that fails only because a test in it failed says nothing new.
-    if (type === "test:fail")
-      line.error = data.details.error?.failureType === "subtestsFailed" ? "" : describe(data.details.error);
+    if (type === "test:fail") line.error = data.details.error?.failureType === "subtestsFailed" ? "" : describe(data.details.error);
     yield JSON.stringify(line) + "\n";
   }
 }

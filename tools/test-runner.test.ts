@@ -54,10 +54,7 @@ test("a file that cannot be loaded, one that dies, one without a test and a fail
 });
 
 test("an open handle ends in a failure that says so", async () => {
-  const result = await run(
-    { "open.test.ts": `${load} test("a", () => { setInterval(() => {}, 1000); });` },
-    { fileTimeoutMs: 1_500 },
-  );
+  const result = await run({ "open.test.ts": `${load} test("a", () => { setInterval(() => {}, 1000); });` }, { fileTimeoutMs: 1_500 });
   assert.equal(result.failed, 1);
   assert.match(result.failures[0] ?? "", /did not end within 2 s: a handle is still open/);
 });
@@ -98,4 +95,17 @@ test("names filter tests, and what the whole run has no time for is a failure", 
   assert.deepEqual(named, { tests: 1, passed: 1, failed: 0, skipped: 0, failures: [] });
   const late = await run({ "a.test.ts": passing }, { runTimeoutMs: 0 });
   assert.match(late.failures[0] ?? "", /not run/);
+});
+
+test("a file that has to be alone runs before the others, and with nothing beside it", async () => {
+  const note = (
+    name: string,
+  ): string => `${load} import { appendFileSync } from "node:fs"; import { setTimeout } from "node:timers/promises";
+    const log = new URL("./log", import.meta.url);
+    test("a", async () => { appendFileSync(log, "${name}<"); await setTimeout(50); appendFileSync(log, "${name}>"); });`;
+  const last = `${load} import assert from "node:assert"; import { readFileSync } from "node:fs";
+    test("a", () => { assert.match(readFileSync(new URL("./log", import.meta.url), "utf8"), /^(x<x>y<y>|y<y>x<x>)/); });`;
+  const files = { "z.test.ts": note("z"), "x.test.ts": note("x"), "y.test.ts": note("y"), "last.test.ts": last };
+  const result = await run(files, { alone: (file) => /[xy]\.test\.ts$/.test(file) });
+  assert.deepEqual(result, { tests: 4, passed: 4, failed: 0, skipped: 0, failures: [] });
 });

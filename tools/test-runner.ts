@@ -17,6 +17,8 @@ export interface RunOptions {
   readonly runTimeoutMs: number;
   /** Only tests whose name matches. */
   readonly name?: string;
+  /** These run first, with nothing beside them: what they prove has to do with time. Default: none. */
+  readonly alone?: (file: string) => boolean;
   /** Documentation snippets: they run in an empty directory, and count as one test that passes when they end well. */
   readonly isScript: (file: string) => boolean;
   readonly print: (text: string) => void;
@@ -42,18 +44,22 @@ interface Line {
 const reporter = new URL("./test-reporter.mjs", import.meta.url).href;
 const nodeFlags = ["--conditions=@waybill/source", "--disable-warning=ExperimentalWarning", "--enable-source-maps"];
 const maxOutput = 200_000;
+/** Of the files that run now, for an end by signal. */
+const homes = new Set<string>();
 
 /** Runs the files; never rejects for what a test does. Source order of `files` is the order of starting. */
 export async function runFiles(files: readonly string[], options: RunOptions): Promise<RunResult> {
   const result: RunResult = { tests: 0, passed: 0, failed: 0, skipped: 0, failures: [] };
   const deadline = performance.now() + options.runTimeoutMs;
-  const queue = [...files];
+  const isAlone = options.alone ?? ((): boolean => false);
+  let queue = files.filter(isAlone);
   const running = new Set<ChildProcess>();
   const stopAll = (): void => {
     for (const child of running) killGroup(child);
   };
   const onSignal = (): void => {
     stopAll();
+    for (const home of homes) rmSync(home, { recursive: true, force: true, maxRetries: 3 });
     process.exit(130);
   };
   process.once("SIGINT", onSignal);
@@ -66,6 +72,8 @@ export async function runFiles(files: readonly string[], options: RunOptions): P
     }
   };
   try {
+    await work();
+    queue = files.filter((file) => !isAlone(file));
     await Promise.all(Array.from({ length: Math.max(1, options.jobs) }, work));
   } finally {
     stopAll();
@@ -75,15 +83,10 @@ export async function runFiles(files: readonly string[], options: RunOptions): P
   return result;
 }
 
-async function runFile(
-  file: string,
-  timeoutMs: number,
-  options: RunOptions,
-  result: RunResult,
-  running: Set<ChildProcess>,
-): Promise<void> {
+async function runFile(file: string, timeoutMs: number, options: RunOptions, result: RunResult, running: Set<ChildProcess>): Promise<void> {
   const started = performance.now();
   const home = mkdtempSync(join(tmpdir(), "wb-"));
+  homes.add(home);
   const temp = mkdtempSync(join(home, "t-"));
   const report = join(home, "report.ndjson");
   try {
@@ -128,9 +131,7 @@ async function runFile(
     };
     if (end.timedOut) {
       const limit = `${(timeoutMs / 1000).toFixed(0)} s`;
-      add(
-        `did not end within ${limit}: a handle is still open, or it is too slow (last: ${lines.at(-1)?.name ?? "no test ended"})`,
-      );
+      add(`did not end within ${limit}: a handle is still open, or it is too slow (last: ${lines.at(-1)?.name ?? "no test ended"})`);
     } else if (end.code !== 0 && failed === 0) add(`ended with ${end.signal ?? `exit code ${end.code}`} although no test failed`);
     else if (tests === 0 && options.name === undefined) add("has no tests");
     for (const what of left) add(`left behind: ${what}`);
@@ -146,6 +147,7 @@ async function runFile(
       options.print(`FAILED  ${shown}  ${tests} tests  ${seconds} s`);
     } else if (tests > 0) options.print(`ok      ${shown}  ${tests} tests  ${seconds} s`);
   } finally {
+    homes.delete(home);
     rmSync(home, { recursive: true, force: true, maxRetries: 3 });
   }
 }
