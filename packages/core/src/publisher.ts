@@ -63,6 +63,8 @@ interface Lane {
   scheduled: boolean;
   failures: number;
   backoff: Timer | undefined;
+  /** Serves all batches until it has fired: making one for every batch would cost more than the batch. */
+  abort: AbortController;
   readonly flush: () => void;
 }
 
@@ -95,8 +97,8 @@ export function createPublisher(options: PublisherOptions): Publisher {
   let expiry = 0;
   let full: WaybillError | undefined;
   let onIdle: (() => void) | undefined;
-  // One controller serves all batches until it has fired: making one for every batch would cost more than the batch.
-  let abort = new AbortController();
+  /** Of those in `room`: their callers gave up. */
+  let roomGone = 0;
 
   let capturedResolve: (message: Message) => void;
   let capturedReject: (error: WaybillError) => void;
@@ -110,7 +112,7 @@ export function createPublisher(options: PublisherOptions): Publisher {
     if (signal?.aborted === true) return Promise.reject(aborted("definite"));
     const waits = room.size > 0 || buffered >= options.maxBuffered || bufferedBytes + bytes > options.maxBufferedBytes;
     const alone = buffered === 0;
-    if (waits && !alone && room.size >= options.maxWaiting) {
+    if (waits && !alone && room.size - roomGone >= options.maxWaiting) {
       refused += 1;
       return Promise.reject(bufferFull());
     }
@@ -135,15 +137,25 @@ export function createPublisher(options: PublisherOptions): Publisher {
 
   /** One object for a whole burst: a million stacks would be the leak that the bound is there to prevent. */
   function bufferFull(): WaybillError {
-    return (full ??= new WaybillError("BUFFER_FULL", `${buffered} messages wait for the broker and ${room.size} callers for room`));
+    return (full ??= new WaybillError("BUFFER_FULL", `${buffered} messages wait for the broker and ${room.size - roomGone} callers for room`));
   }
 
   function listen(entry: Entry, signal: AbortSignal): void {
     const onAbort = (): void => {
-      if (!entry.settled) settle(entry, aborted(entry.inFlight || entry.maybeSent ? "indefinite" : "definite"));
+      if (entry.settled) return;
+      if (entry.inRoom) roomGone += 1;
+      settle(entry, aborted(entry.inFlight || entry.maybeSent ? "indefinite" : "definite"));
+      if (roomGone > room.size / 2) clearRoom();
     };
     signal.addEventListener("abort", onAbort, { once: true });
     entry.unlisten = () => signal.removeEventListener("abort", onAbort);
+  }
+
+  /** Once in a while, so that each costs little. */
+  function clearRoom(): void {
+    room.remove(isSettled);
+    roomGone = 0;
+    if (buffered === 0 && room.size === 0) onIdle?.();
   }
 
   function enqueue(entry: Entry): void {
@@ -160,7 +172,7 @@ export function createPublisher(options: PublisherOptions): Publisher {
     if (name === lastName && lastLane !== undefined) return lastLane;
     let lane = lanes.get(name);
     if (lane === undefined) {
-      const made: Lane = { waiting: createDeque(), batches: new Set(), failed: [], scheduled: false, failures: 0, backoff: undefined, flush: () => flush(made) };
+      const made: Lane = { waiting: createDeque(), batches: new Set(), failed: [], scheduled: false, failures: 0, backoff: undefined, abort: new AbortController(), flush: () => flush(made) };
       lane = made;
       lanes.set(name, lane);
     }
@@ -205,6 +217,7 @@ export function createPublisher(options: PublisherOptions): Publisher {
   }
 
   function write(lane: Lane, entries: readonly Entry[]): void {
+    const { abort } = lane;
     const batch: Batch = { entries, abort, abortedAt: 0 };
     lane.batches.add(batch);
     const messages = entries.map(messageOf);
@@ -285,11 +298,13 @@ export function createPublisher(options: PublisherOptions): Publisher {
 
   function admit(): void {
     for (let next = room.peek(); next !== undefined; next = room.peek()) {
-      if (buffered > 0 && (buffered >= options.maxBuffered || bufferedBytes + next.bytes > options.maxBufferedBytes)) return;
+      if (!next.settled && buffered > 0 && (buffered >= options.maxBuffered || bufferedBytes + next.bytes > options.maxBufferedBytes)) return;
       room.shift();
+      if (next.settled) roomGone -= 1;
       full = undefined;
       if (!next.settled) enqueue(next);
     }
+    if (buffered === 0) onIdle?.();
   }
 
   function sweepNow(): void {
@@ -298,7 +313,8 @@ export function createPublisher(options: PublisherOptions): Publisher {
     // In call order, so that the first that is not due ends the search.
     for (let next = room.peek(); next !== undefined && (next.settled || next.expiresAt <= now); next = room.peek()) {
       room.shift();
-      if (!next.settled) settle(next, timedOut(next));
+      if (next.settled) roomGone -= 1;
+      else settle(next, timedOut(next));
     }
     for (const lane of lanes.values()) sweepLane(lane, now);
     if (room.size > 0) admit();
@@ -316,16 +332,12 @@ export function createPublisher(options: PublisherOptions): Publisher {
       if (batch.abortedAt === 0 && first.expiresAt > now) continue;
       if (batch.abortedAt === 0) {
         batch.abortedAt = now;
-        fire(batch.abort);
+        lane.abort = new AbortController();
+        batch.abort.abort();
       } else if (now - batch.abortedAt > answerMs) {
         answered(lane, batch, batch.entries.map(() => ({ ok: false, error: new WaybillError("PUBLISH_TIMEOUT", `${transport.name}: no confirm in time`) })));
       }
     }
-  }
-
-  function fire(controller: AbortController): void {
-    if (controller === abort) abort = new AbortController();
-    controller.abort();
   }
 
   function timedOut(entry: Entry): WaybillError {
@@ -340,14 +352,14 @@ export function createPublisher(options: PublisherOptions): Publisher {
       connected = now;
       if (now) for (const lane of lanes.values()) schedule(lane);
     },
-    stats: () => ({ buffered, bufferedBytes, waiting: room.size, refused }),
+    stats: () => ({ buffered, bufferedBytes, waiting: room.size - roomGone, refused }),
     async close(drainOver) {
       if (closed) return;
       closed = true;
       if (buffered > 0 || room.size > 0) await idleBefore(drainOver);
       drained = true;
       sweep?.cancel();
-      fire(abort);
+      for (const { abort } of lanes.values()) abort.abort();
       for (const entry of room.clear()) {
         if (!entry.settled) settle(entry, new WaybillError("CLOSED", "closed before it was written"));
       }
@@ -376,6 +388,7 @@ export function createPublisher(options: PublisherOptions): Publisher {
 }
 
 const messageOf = (entry: Entry): Message => entry.message;
+const isSettled = (entry: Entry): boolean => entry.settled;
 
 /** That nobody replies is for the caller to wait out, not for the lane. */
 function worthAgain({ code, retryable }: WaybillError): boolean {
