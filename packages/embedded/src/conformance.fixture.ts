@@ -3,12 +3,18 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import type { Broker, Json } from "@waybill/conformance";
+import { crash } from "./transport.ts";
 import { salvage } from "./salvage/salvage.ts";
 import { formatVersion } from "./sql/schema.ts";
 
 let commitFails: "before" | "after" | undefined;
 export function commitFault(): "before" | "after" | undefined {
   return commitFails;
+}
+
+let hold: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined;
+export function heldAnswers(): Promise<void> | undefined {
+  return hold?.promise;
 }
 
 export function fixturePath(connection: Json): string {
@@ -28,7 +34,13 @@ export async function conformanceBroker(maxFileBytes: number, prepare?: (path: s
         blocker = new DatabaseSync(path, { timeout: 5000 });
         blocker.exec("begin immediate");
       },
+      holdConfirms() {
+        hold = Promise.withResolvers<void>();
+      },
+      crash,
       unblock() {
+        hold?.resolve();
+        hold = undefined;
         blocker?.close();
         blocker = undefined;
       },

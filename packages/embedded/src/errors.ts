@@ -10,6 +10,11 @@ export function toError(failure: Failure, cause?: unknown): WaybillError {
   });
 }
 
+/** @throws `ABORTED` */
+export function mustGoOn(signal: AbortSignal, what: string): void {
+  if (signal.aborted) throw new WaybillError("ABORTED", `the signal had fired before ${what}`);
+}
+
 /** Of an error that was thrown on this thread. */
 export function wrap(error: unknown, covered: boolean): WaybillError {
   if (error instanceof WaybillError) return error;

@@ -15,6 +15,8 @@ export interface LinkEvents {
   /** The worker ended by itself; a new one was started (`undefined`: it could not be, and will be tried again). */
   readonly restarted: () => void;
   readonly lost: (reason: WaybillError) => void;
+  /** For tests: while it answers a promise, what the worker says waits for that. */
+  readonly held: (() => Promise<void> | undefined) | undefined;
 }
 
 /** The worker that owns the connection, and the requests on their way to it. Each has a deadline, so no caller waits for ever. */
@@ -28,6 +30,8 @@ export interface Link {
   /** @throws what the worker answered, or `CONNECTION`, `PUBLISH_TIMEOUT`. */
   call<N extends CallName>(name: N, args: Calls[N]["args"], timeoutMs?: number): Promise<Calls[N]["answer"]>;
   close(): Promise<void>;
+  /** For tests: ends the worker in the middle of what it does, and starts no other. */
+  abandon(): void;
 }
 
 interface Pending {
@@ -75,6 +79,10 @@ export async function openLink(
   }
 
   function receive(message: FromWorker): void {
+    if (message.t === "many") {
+      for (const one of message.messages) receive(one);
+      return;
+    }
     if (!("id" in message)) {
       events.message(message);
       return;
@@ -95,7 +103,9 @@ export async function openLink(
       let opened = false;
       starting.on("message", (message: FromWorker) => {
         if (opened) {
-          receive(message);
+          const gate = events.held?.();
+          if (gate === undefined) receive(message);
+          else void gate.then(() => receive(message));
         } else if (message.t === "opened") {
           opened = true;
           member = message.member;
@@ -151,6 +161,11 @@ export async function openLink(
       if (reply.t === "failed") throw toError(reply.failure);
       if (reply.t !== "answer") throw toError({ code: "TRANSPORT", text: "the embedded worker answered something else" });
       return reply.value as never;
+    },
+    abandon() {
+      closing = true;
+      clearInterval(timer);
+      void worker?.terminate();
     },
     async close() {
       closing = true;

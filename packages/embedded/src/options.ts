@@ -32,6 +32,8 @@ export interface Faults {
    * nobody knows (`TX_UNKNOWN`).
    */
   readonly commit?: () => "before" | "after" | undefined;
+  /** While it answers a promise, nothing is heard of the worker: what it does takes effect, and no answer comes. */
+  readonly held?: () => Promise<void> | undefined;
 }
 
 /** Every option with its value. */
@@ -55,7 +57,7 @@ const storeSpec = {
   maxFileBytes: { type: "integer", min: mebibyte },
   lockTimeout: { type: "duration", min: 10, max: 600_000 },
   transactionLimit: { type: "duration", min: 1, max: 600_000 },
-  faults: { type: "object", keys: { commit: { type: "function" } } },
+  faults: { type: "object", keys: { commit: { type: "function" }, held: { type: "function" } } },
 } as const;
 
 const spec: SpecFor<EmbeddedOptions> = {

@@ -1,5 +1,5 @@
 import { WaybillError } from "@waybill/core";
-import { toError, wrap } from "./errors.ts";
+import { mustGoOn, toError, wrap } from "./errors.ts";
 import type { Place } from "./file.ts";
 import type { Settings } from "./options.ts";
 import { openCatalog, type Catalog } from "./sql/catalog.ts";
@@ -230,7 +230,7 @@ export function openSection({ path, settings, place, committed }: SectionOptions
 
   function enter(seat: OwnSeat, signal: AbortSignal): Promise<void> {
     if (closed) throw new WaybillError("CLOSED", "the embedded file is closed");
-    signal.throwIfAborted();
+    mustGoOn(signal, "the transaction");
     seat.state = "waiting";
     const entered = new Promise<void>((resolve, reject) => {
       seat.entered = { resolve, reject };

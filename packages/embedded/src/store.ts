@@ -47,6 +47,7 @@ export function embeddedStore(options: EmbeddedStoreOptions): Store<EmbeddedTx> 
         },
         restarted: () => undefined,
         lost: () => undefined,
+        held: undefined,
       });
       open = { link, place, section: openSection({ path, settings, place, committed: () => link.tell({ t: "wake" }) }) };
     } catch (error) {

@@ -15,7 +15,7 @@ import {
   WaybillError,
 } from "@waybill/core";
 import { capabilitiesOf } from "./capabilities.ts";
-import { toError } from "./errors.ts";
+import { mustGoOn, toError } from "./errors.ts";
 import { canonical, openPlace } from "./file.ts";
 import { type Link, openLink } from "./link.ts";
 import { type EmbeddedOptions, readOptions, type Settings } from "./options.ts";
@@ -46,6 +46,12 @@ export interface EmbeddedTransport extends Transport<undefined, undefined> {
 }
 
 const sweepMs = 100;
+
+const crashes = new WeakMap<Transport, () => void>();
+/** For tests: as if the process of this transport had ended, as far as that can be had while it goes on. */
+export function crash(transport: Transport): void {
+  crashes.get(transport)?.();
+}
 
 /**
  * A durable transport for the processes of one host, on one file.
@@ -96,6 +102,7 @@ function createTransport(settings: Settings, path: string): EmbeddedTransport {
         break;
       case "opened":
       case "refused":
+      case "many":
         break;
     }
   }
@@ -123,6 +130,7 @@ function createTransport(settings: Settings, path: string): EmbeddedTransport {
         message: receive,
         restarted: () => void subscribeAgain(),
         lost: (reason) => connect?.onStatus("disconnected", reason),
+        held: settings.faults.held,
       });
       const section = openSection({ path, settings, place, committed: () => link.tell({ t: "wake" }) });
       opened = { link, place, section };
@@ -202,7 +210,7 @@ function createTransport(settings: Settings, path: string): EmbeddedTransport {
   async function subscribe(request: SubscribeRequest): Promise<Subscription> {
     checkRequest(request);
     const on = linked();
-    request.signal.throwIfAborted();
+    mustGoOn(request.signal, "subscribing");
     const id = ++subIds;
     const call: SubscribeCall = {
       sub: id,
@@ -263,7 +271,7 @@ function createTransport(settings: Settings, path: string): EmbeddedTransport {
     declare: (topology) => linked().call("declare", plain(topology)),
     check: (topology) => linked().call("check", plain(topology)),
     async browse({ topic, group, after, limit, signal }) {
-      signal.throwIfAborted();
+      mustGoOn(signal, "browsing");
       const from = after === undefined ? -1 : Number(after);
       const found = await linked().call("browse", { topic, group, after: from, limit });
       return found.map(revive);
@@ -276,6 +284,11 @@ function createTransport(settings: Settings, path: string): EmbeddedTransport {
     },
   };
   noteTransport(transport, file);
+  crashes.set(transport, () => {
+    clearInterval(sweeper);
+    subs.clear();
+    opened?.link.abandon();
+  });
   return transport;
 }
 

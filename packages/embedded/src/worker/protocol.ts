@@ -133,6 +133,7 @@ export type FromWorker =
   | { readonly t: "ended"; readonly sub: number; readonly failure: Failure }
   | { readonly t: "broken"; readonly failure: Failure }
   | { readonly t: "mended" }
-  | { readonly t: "outbox" };
+  | { readonly t: "outbox" }
+  | { readonly t: "many"; readonly messages: readonly FromWorker[] };
 
 export type { Message };

@@ -3,7 +3,7 @@ import { type Failure, failureOf, isFailed } from "../sql/failure.ts";
 import type { Grab } from "../sql/lease.ts";
 import { settleAll } from "../sql/settle.ts";
 import { isPlain, runPlain, unknownCall } from "./calls.ts";
-import type { Calls } from "./protocol.ts";
+import type { Calls, FromWorker } from "./protocol.ts";
 import { handOver, hasRoom, type Post, refreshGroups, take } from "./serve.ts";
 import type { Session } from "./session.ts";
 import type { GroupSub, Sub } from "./state.ts";
@@ -80,15 +80,19 @@ export function runWork(
   return {
     woken: woken || work.calls.length > 0,
     answer(post) {
+      const all: FromWorker[] = [];
       work.batches.forEach((batch, i) => {
         const failures = appended[i]!.failures;
-        post({ t: "published", id: batch.id, failures: failures === undefined ? undefined : [...failures] });
+        all.push({ t: "published", id: batch.id, failures: failures === undefined ? undefined : [...failures] });
       });
-      work.settles.forEach((settle, i) => post({ t: "settled", id: settle.id, lost: lost[i] }));
+      work.settles.forEach((settle, i) => all.push({ t: "settled", id: settle.id, lost: lost[i] }));
       work.calls.forEach((call, i) => {
         const answer = answers[i]!;
-        post("failure" in answer ? { t: "failed", id: call.id, failure: answer.failure } : { t: "answer", id: call.id, value: answer.value });
+        all.push("failure" in answer ? { t: "failed", id: call.id, failure: answer.failure } : { t: "answer", id: call.id, value: answer.value });
       });
+      // One message: each wakes the user's thread.
+      if (all.length === 1) post(all[0]!);
+      else if (all.length > 1) post({ t: "many", messages: all });
     },
     handOver(post) {
       for (const [sub, taken] of grabs) handOver(session, sub, taken, post);
