@@ -5,7 +5,15 @@ import type { EmbeddedTransport } from "./transport.ts";
 
 export type ChildOrder =
   /** Takes and acknowledges after `holdMs` (undefined: never). */
-  | { readonly do: "consume"; readonly topic: string; readonly group: string; readonly order: "none" | "key"; readonly credit: number; readonly leaseMs: number; readonly holdMs: number | undefined }
+  | {
+      readonly do: "consume";
+      readonly topic: string;
+      readonly group: string;
+      readonly order: "none" | "key";
+      readonly credit: number;
+      readonly leaseMs: number;
+      readonly holdMs: number | undefined;
+    }
   /** One batch after the other until it is told to stop. */
   | { readonly do: "flood"; readonly topic: string; readonly batch: number }
   | { readonly do: "publish"; readonly topic: string; readonly bodies: readonly string[]; readonly key?: string }
@@ -13,7 +21,14 @@ export type ChildOrder =
 
 export type ChildTold =
   | { readonly kind: "ready" }
-  | { readonly kind: "got"; readonly body: string; readonly key: string | undefined; readonly attempt: number | undefined; readonly at: number; readonly pid: number }
+  | {
+      readonly kind: "got";
+      readonly body: string;
+      readonly key: string | undefined;
+      readonly attempt: number | undefined;
+      readonly at: number;
+      readonly pid: number;
+    }
   | { readonly kind: "acked"; readonly body: string; readonly outcome: string; readonly at: number }
   | { readonly kind: "published"; readonly count: number; readonly longestMs: number };
 
@@ -24,9 +39,16 @@ let stopped = false;
 async function run(transport: EmbeddedTransport, order: ChildOrder): Promise<void> {
   if (order.do === "consume") {
     const { topic, group, credit, leaseMs } = order;
-    const taken = await take(transport, { topic, group, order: order.order, credit: { messages: credit, bytes: 1e9 }, leaseMs, from: "earliest" });
+    const taken = await take(transport, {
+      topic,
+      group,
+      order: order.order,
+      credit: { messages: credit, bytes: 1e9 },
+      leaseMs,
+      from: "earliest",
+    });
     tell({ kind: "ready" });
-    for (let next = 0; !stopped; ) {
+    for (let next = 0; !stopped;) {
       const delivery = taken.got[next];
       if (delivery === undefined) {
         await new Promise((resolve) => setTimeout(resolve, 1));
@@ -55,7 +77,10 @@ async function run(transport: EmbeddedTransport, order: ChildOrder): Promise<voi
     tell({ kind: "published", count, longestMs });
   } else if (order.do === "publish") {
     tell({ kind: "ready" });
-    await publishAll(transport, order.bodies.map((body) => message(order.topic, body, { key: order.key })));
+    await publishAll(
+      transport,
+      order.bodies.map((body) => message(order.topic, body, { key: order.key })),
+    );
     tell({ kind: "published", count: order.bodies.length, longestMs: 0 });
   }
 }

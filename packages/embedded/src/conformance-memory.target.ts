@@ -4,6 +4,7 @@ import { join } from "node:path";
 import type { ConformanceTarget } from "@waybill/conformance";
 import { memoryBroker, type MemoryBroker } from "@waybill/core";
 import { conformanceStore } from "./conformance-store.fixture.ts";
+import { fixturePath } from "./conformance.fixture.ts";
 
 const brokers = new Map<string, MemoryBroker>();
 
@@ -26,9 +27,9 @@ export const target: ConformanceTarget = {
     };
   },
   open(connection) {
-    const broker = brokers.get(String(connection));
+    const broker = brokers.get(fixturePath(connection));
     if (broker === undefined) throw new Error("no such broker in this process");
     return broker.open();
   },
-  store: (connection, { joined }) => conformanceStore(String(connection), joined),
+  store: (connection, { joined }) => conformanceStore(fixturePath(connection), joined),
 };

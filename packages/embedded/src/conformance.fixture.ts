@@ -5,7 +5,7 @@ import { DatabaseSync } from "node:sqlite";
 import type { Broker, Json } from "@waybill/conformance";
 import { crash } from "./transport.ts";
 import { salvage } from "./salvage/salvage.ts";
-import { formatVersion } from "./sql/schema.ts";
+import { applicationId, formatVersion } from "./sql/schema.ts";
 
 let commitFails: "before" | "after" | undefined;
 export function commitFault(): "before" | "after" | undefined {
@@ -18,7 +18,8 @@ export function heldAnswers(): Promise<void> | undefined {
 }
 
 export function fixturePath(connection: Json): string {
-  return String(connection);
+  if (typeof connection !== "string") throw new Error("a connection is the path of the file");
+  return connection;
 }
 
 /** A "broker" of the embedded transport is a file in a directory of its own: fresh, or what `prepare` puts there. */
@@ -74,7 +75,7 @@ async function fill(path: string, maxFileBytes: number): Promise<() => Promise<v
   const db = new DatabaseSync(path, { timeout: 10_000 });
   const pageBytes = Number(db.prepare("pragma page_size").get()?.["page_size"]);
   db.exec(`pragma max_page_count = ${Math.floor(maxFileBytes / pageBytes)}; create table if not exists filler (data blob)`);
-  for (let bytes = 16 * 1024 * 1024; bytes >= 256; ) {
+  for (let bytes = 16 * 1024 * 1024; bytes >= 256;) {
     try {
       db.prepare("insert into filler values (zeroblob(?))").run(bytes);
     } catch {
@@ -134,6 +135,6 @@ async function* powerLosses(
 /** A file that says it was written by a newer version. */
 export function newerFile(path: string): void {
   const db = new DatabaseSync(path);
-  db.exec(`pragma application_id = ${0x57617962}; pragma user_version = ${formatVersion + 1}; create table newer (a)`);
+  db.exec(`pragma application_id = ${applicationId}; pragma user_version = ${formatVersion + 1}; create table newer (a)`);
   db.close();
 }

@@ -12,7 +12,9 @@ async function filled(t: TestContext, count: number, size = 0): Promise<string> 
   const transport = await openTransport(t, { path });
   await transport.declare?.({ topics: [], groups: [{ topic: "a", group: "g" }] });
   for (let n = 0; n < count; n += 100) {
-    const part = Array.from({ length: Math.min(100, count - n) }, (_, i) => message("a", `body-${n + i};`.padEnd(size, "."), { key: `k${i}` }));
+    const part = Array.from({ length: Math.min(100, count - n) }, (_, i) =>
+      message("a", `body-${n + i};`.padEnd(size, "."), { key: `k${i}` }),
+    );
     await publishAll(transport, part);
   }
   await transport.close();
@@ -35,7 +37,7 @@ function changeText(path: string, text: string, to: string): void {
 }
 
 /** Destroys the page of the messages table that holds the marker, or the root of the table. */
-function breakPage(path: string, marker: string | "root"): void {
+function breakPage(path: string, marker: string): void {
   const bytes = readFileSync(path);
   const pageBytes = bytes.readUInt16BE(16);
   let page: number;
@@ -47,7 +49,8 @@ function breakPage(path: string, marker: string | "root"): void {
   change(path, page * pageBytes, Buffer.alloc(marker === "root" ? 200 : pageBytes, 0xa5));
 }
 
-const numbers = (bodies: readonly string[]): number[] => bodies.map((body) => Number(body.slice(5, body.indexOf(";")))).sort((a, b) => a - b);
+const numbers = (bodies: readonly string[]): number[] =>
+  bodies.map((body) => Number(body.slice(5, body.indexOf(";")))).sort((a, b) => a - b);
 
 test("a changed row is never served: it is told as a gap, kept aside, and the others go on", async (t) => {
   const path = await filled(t, 300);
@@ -64,7 +67,10 @@ test("a changed row is never served: it is told as a gap, kept aside, and the ot
   }
   assert.deepEqual((await transport.client.diagnose()).quarantined, [{ position: 124, topic: "a", reason: "checksum" }]);
   assert.equal((await transport.inspect!("a", "g")).depth, 0);
-  assert.equal((await transport.browse!({ topic: "a", group: "other", after: undefined, limit: 9, signal: AbortSignal.timeout(5000) })).length, 0);
+  assert.equal(
+    (await transport.browse!({ topic: "a", group: "other", after: undefined, limit: 9, signal: AbortSignal.timeout(5000) })).length,
+    0,
+  );
 });
 
 test("rows of a broken page are told as a gap, or the subscription fails with CORRUPT; none is served wrong", async (t) => {
@@ -127,7 +133,12 @@ test("salvage keeps places, delays, notes and the handlers' own tables", async (
   await setup.enqueue([message("out", "waits")]);
   await setup.commit();
   const taken = await take(transport, { topic: "a", group: "g" });
-  await publishAll(transport, [message("a", "acked"), message("a", "noted"), message("a", "inhand"), message("b", "unread", { priority: 3 })]);
+  await publishAll(transport, [
+    message("a", "acked"),
+    message("a", "noted"),
+    message("a", "inhand"),
+    message("b", "unread", { priority: 3 }),
+  ]);
   await until("three", () => taken.got.length === 3);
   await taken.subscription.settle([
     { kind: "ack", delivery: taken.got[0]! },
@@ -150,7 +161,10 @@ test("salvage refuses what it cannot or must not do", async (t) => {
   const path = await filled(t, 1);
   await assert.rejects(salvage({ from: `${path}.none`, to: `${path}.new` }), (error) => isWaybillError(error, "CONFIG"));
   await assert.rejects(salvage({ from: path, to: path }), (error) => isWaybillError(error, "CONFIG"));
-  await assert.rejects(salvage({ form: path } as never), (error) => isWaybillError(error, "CONFIG") && /salvage\.from/.test(error.message) && /salvage\.to/.test(error.message));
+  await assert.rejects(
+    salvage({ form: path } as never),
+    (error) => isWaybillError(error, "CONFIG") && /salvage\.from/.test(error.message) && /salvage\.to/.test(error.message),
+  );
   const other = new DatabaseSync(`${path}.theirs`);
   other.exec("create table theirs (a)");
   other.close();

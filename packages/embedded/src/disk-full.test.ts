@@ -12,7 +12,7 @@ test("a full disk refuses publishes for certain, still takes acknowledgements, a
   let stored = 0;
   let refused: unknown;
   const size = 50_000;
-  for (; refused === undefined; ) {
+  for (; refused === undefined;) {
     const [outcome] = await transport.publish([message("a", String(stored).padEnd(size))], { signal: never });
     if (outcome?.ok === true) stored++;
     else refused = outcome?.error;
@@ -25,8 +25,16 @@ test("a full disk refuses publishes for certain, still takes acknowledgements, a
     const [outcome] = await taken.subscription.settle([{ kind: "ack", delivery: taken.got[next]! }]);
     assert.equal(outcome, "done");
   }
-  assert.deepEqual(taken.bodies().map(Number), Array.from({ length: stored }, (_, n) => n), "what was refused was not stored");
-  await until("there is room again", async () => (await transport.publish([message("a", "x".padEnd(size))], { signal: never }))[0]?.ok === true, 30_000);
+  assert.deepEqual(
+    taken.bodies().map(Number),
+    Array.from({ length: stored }, (_, n) => n),
+    "what was refused was not stored",
+  );
+  await until(
+    "there is room again",
+    async () => (await transport.publish([message("a", "x".padEnd(size))], { signal: never }))[0]?.ok === true,
+    30_000,
+  );
   await until("and it arrives", () => taken.got.length === stored + 1);
 });
 
@@ -38,7 +46,7 @@ test("a store on a full file refuses its commit for certain", async (t) => {
   await setup.commit();
   let failure: unknown;
   let rows = 0;
-  for (; failure === undefined; ) {
+  for (; failure === undefined;) {
     const transaction = transport.store.begin({ signal: never });
     try {
       await transaction.tx.run("insert into e values (zeroblob(40000))");

@@ -70,5 +70,9 @@ function freePlace(used: Set<number>): number {
     used.add(place);
     return place;
   }
-  throw toError({ code: "BUSY", text: `more than ${places / 2} embedded transports and stores on one file in one process`, certainty: "definite" });
+  throw toError({
+    code: "BUSY",
+    text: `more than ${places / 2} embedded transports and stores on one file in one process`,
+    certainty: "definite",
+  });
 }

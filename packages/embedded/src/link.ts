@@ -96,7 +96,7 @@ export async function openLink(
   function start(): Promise<void> {
     const source = import.meta.url.endsWith(".ts");
     const starting = new Worker(new URL(source ? "./worker/main.ts" : "./worker/main.js", import.meta.url), {
-      workerData: { ...settings, shared: shared.buffer as SharedArrayBuffer, member, incarnation: started++ } satisfies WorkerSettings,
+      workerData: { ...settings, shared: shared.buffer, member, incarnation: started++ } satisfies WorkerSettings,
       name: "waybill-embedded",
     });
     return new Promise((resolve, reject) => {

@@ -100,5 +100,7 @@ test("connect gives up when its signal fires", async (t) => {
   const path = tempFile(t);
   const transport = embedded({ path });
   t.after(() => transport.close());
-  await assert.rejects(transport.connect({ signal: AbortSignal.abort(), onStatus: () => undefined }), (error) => isWaybillError(error, "ABORTED"));
+  await assert.rejects(transport.connect({ signal: AbortSignal.abort(), onStatus: () => undefined }), (error) =>
+    isWaybillError(error, "ABORTED"),
+  );
 });

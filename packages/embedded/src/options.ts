@@ -23,7 +23,10 @@ export interface EmbeddedOptions {
   readonly faults?: Faults;
 }
 
-export interface EmbeddedStoreOptions extends Pick<EmbeddedOptions, "path" | "lockTimeout" | "transactionLimit" | "maxFileBytes" | "faults"> {}
+export interface EmbeddedStoreOptions extends Pick<
+  EmbeddedOptions,
+  "path" | "lockTimeout" | "transactionLimit" | "maxFileBytes" | "faults"
+> {}
 
 /** For tests alone. */
 export interface Faults {

@@ -3,14 +3,32 @@ import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
 import { message, openTransport, publishAll, startChild, take, tempFile, until } from "./test.fixture.ts";
 
-type Got = { readonly kind: "got"; readonly body: string; readonly key: string | undefined; readonly attempt: number | undefined; readonly at: number; readonly pid: number };
+type Got = {
+  readonly kind: "got";
+  readonly body: string;
+  readonly key: string | undefined;
+  readonly attempt: number | undefined;
+  readonly at: number;
+  readonly pid: number;
+};
 
 test("what a killed process had in hand goes to the next long before its lease ends, counted as an attempt", async (t) => {
   const path = tempFile(t);
   const transport = await openTransport(t, { path });
   await transport.declare?.({ topics: [], groups: [{ topic: "a", group: "g" }] });
-  await publishAll(transport, Array.from({ length: 50 }, (_, n) => message("a", String(n))));
-  const child = await startChild(t, path, { do: "consume", topic: "a", group: "g", order: "none", credit: 50, leaseMs: 600_000, holdMs: undefined });
+  await publishAll(
+    transport,
+    Array.from({ length: 50 }, (_, n) => message("a", String(n))),
+  );
+  const child = await startChild(t, path, {
+    do: "consume",
+    topic: "a",
+    group: "g",
+    order: "none",
+    credit: 50,
+    leaseMs: 600_000,
+    holdMs: undefined,
+  });
   await until("the child has all", () => child.told.filter((one) => one.kind === "got").length === 50);
   await child.kill();
   const start = performance.now();
@@ -45,11 +63,12 @@ test("with order by key three processes never handle a key's messages out of ord
   await transport.declare?.({ topics: [], groups: [{ topic: "a", group: "g" }] });
   const keys = 5;
   const count = 300;
-  await publishAll(transport, Array.from({ length: count }, (_, n) => message("a", String(n), { key: `k${n % keys}` })));
+  await publishAll(
+    transport,
+    Array.from({ length: count }, (_, n) => message("a", String(n), { key: `k${n % keys}` })),
+  );
   const children = await Promise.all(
-    [0, 1, 2].map(() =>
-      startChild(t, path, { do: "consume", topic: "a", group: "g", order: "key", credit: 10, leaseMs: 5000, holdMs: 1 }),
-    ),
+    [0, 1, 2].map(() => startChild(t, path, { do: "consume", topic: "a", group: "g", order: "key", credit: 10, leaseMs: 5000, holdMs: 1 })),
   );
   const all = () => children.flatMap((child) => child.told);
   const acked = () => new Set(all().flatMap((one) => (one.kind === "acked" && one.outcome === "done" ? [one.body] : [])));
@@ -105,5 +124,5 @@ test("four processes that publish flat out all get their turn", async (t) => {
   await until("their counts", () => children.every((child) => child.told.some((one) => one.kind === "published")));
   const counts = children.map((child) => child.told.reduce((sum, one) => sum + (one.kind === "published" ? one.count : 0), 0));
   const total = counts.reduce((sum, count) => sum + count, 0);
-  for (const count of counts) assert(count >= total / 8, `${counts.join(", ")}`);
+  for (const count of counts) assert(count >= total / 8, counts.join(", "));
 });

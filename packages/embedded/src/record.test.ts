@@ -1,7 +1,19 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Message } from "@waybill/core";
-import { contentSum, hashId, idOf, isSound, keyOf, readRecord, recordBound, sealRecord, streamSeed, timeOf, writeRecord } from "./sql/record.ts";
+import {
+  contentSum,
+  hashId,
+  idOf,
+  isSound,
+  keyOf,
+  readRecord,
+  recordBound,
+  sealRecord,
+  streamSeed,
+  timeOf,
+  writeRecord,
+} from "./sql/record.ts";
 import { message } from "./test.fixture.ts";
 
 function stored(one: Message): Buffer {

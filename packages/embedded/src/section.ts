@@ -210,10 +210,7 @@ export function openSection({ path, settings, place, committed }: SectionOptions
       on.connection.close();
       opened = undefined;
     }
-    const why =
-      trouble === "io"
-        ? new WaybillError("TX_UNKNOWN", "the disk failed at the commit", { cause: error })
-        : wrap(error, false);
+    const why = trouble === "io" ? new WaybillError("TX_UNKNOWN", "the disk failed at the commit", { cause: error }) : wrap(error, false);
     for (const seat of seats) finish(seat, why);
   }
 

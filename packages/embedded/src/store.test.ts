@@ -163,10 +163,18 @@ test("the outbox keeps the order of a key while two relays take from it", async 
   await until("the watcher is told", () => woken > 0);
   stop();
   const first = await store.outbox.take({ owner: "one", limit: 1, leaseMs: 60_000 });
-  assert.deepEqual(first.map(({ message: { body } }) => Buffer.from(body as Uint8Array).toString()), ["1"]);
-  assert.deepEqual({ ...first[0]?.message, body: 0 }, { ...first[0]?.message, native: { x: 1 }, priority: 4, group: "g", topic: "a", key: "k", body: 0 });
+  assert.deepEqual(
+    first.map(({ message: { body } }) => Buffer.from(body as Uint8Array).toString()),
+    ["1"],
+  );
+  assert.deepEqual(
+    { ...first[0]?.message, body: 0 },
+    { ...first[0]?.message, native: { x: 1 }, priority: 4, group: "g", topic: "a", key: "k", body: 0 },
+  );
   const bodies = async (owner: string): Promise<string[]> =>
-    (await store.outbox.take({ owner, limit: 10, leaseMs: 60_000 })).map(({ message: { body } }) => Buffer.from(body as Uint8Array).toString());
+    (await store.outbox.take({ owner, limit: 10, leaseMs: 60_000 })).map(({ message: { body } }) =>
+      Buffer.from(body as Uint8Array).toString(),
+    );
   assert.deepEqual(await bodies("two"), ["3", "4"]);
   assert.deepEqual(await bodies("three"), []);
   await store.outbox.done("two", [1]);

@@ -24,7 +24,13 @@ export function noteTransport(transport: Transport, file: string): void {
 
 /** The store of a transport: open while the transport is connected. */
 export function joinedStore(path: string, settings: Settings, opened: () => OpenStore): Store<EmbeddedTx> {
-  return createStore(path, settings, opened, async () => undefined, async () => undefined);
+  return createStore(
+    path,
+    settings,
+    opened,
+    async () => undefined,
+    async () => undefined,
+  );
 }
 
 /**

@@ -110,7 +110,12 @@ export function openSubscription(options: SubscriptionOptions): OwnSubscription 
       [numbers],
       settleMs,
     );
-    if (reply?.t !== "settled") return merge(outcomes, places, open.map(() => "unknown"));
+    if (reply?.t !== "settled")
+      return merge(
+        outcomes,
+        places,
+        open.map(() => "unknown"),
+      );
     if (reply.lost !== undefined) for (const at of reply.lost) outcomes[places === undefined ? at : places[at]!] = "lost";
     return outcomes;
   }

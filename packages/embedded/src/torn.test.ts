@@ -8,9 +8,15 @@ import { message, openTransport, publishAll, tempFile } from "./test.fixture.ts"
 test("cut off or torn at every byte of the last commit, the log gives back all that was confirmed before it", async (t) => {
   const path = tempFile(t);
   const transport = await openTransport(t, { path });
-  await publishAll(transport, Array.from({ length: 10 }, (_, n) => message("a", `first-${n}`)));
+  await publishAll(
+    transport,
+    Array.from({ length: 10 }, (_, n) => message("a", `first-${n}`)),
+  );
   const confirmedAt = statSync(`${path}-wal`).size;
-  await publishAll(transport, Array.from({ length: 3 }, (_, n) => message("a", `last-${n}`)));
+  await publishAll(
+    transport,
+    Array.from({ length: 3 }, (_, n) => message("a", `last-${n}`)),
+  );
   const log = readFileSync(`${path}-wal`);
   assert(log.length > confirmedAt);
   const copy = `${path}.copy`;

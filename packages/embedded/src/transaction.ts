@@ -1,11 +1,4 @@
-import type {
-  Message,
-  PublishOutcome,
-  Settlement,
-  SettleOutcome,
-  StoreTransaction,
-  Transaction,
-} from "@waybill/core";
+import type { Message, PublishOutcome, Settlement, SettleOutcome, StoreTransaction, Transaction } from "@waybill/core";
 import { published } from "@waybill/core";
 import { toError, wrap } from "./errors.ts";
 import { packMessages } from "./packing.ts";
@@ -75,7 +68,12 @@ export function beginTransaction({ file, section, maxBodyBytes, signal, enqueued
     settle: (settlements, by, committed) =>
       seat.use(({ connection, catalog, clock }) => {
         const settling = { connection, catalog, clock, owner: by.owner, isOrdered: () => by.ordered };
-        const { done } = wrapped(() => settleAll(settling, settlements.map((one) => toSettled(one, by.extendMs))));
+        const { done } = wrapped(() =>
+          settleAll(
+            settling,
+            settlements.map((one) => toSettled(one, by.extendMs)),
+          ),
+        );
         seat.afterCommit.push(committed);
         return done.map((ok) => (ok ? "done" : "lost"));
       }),

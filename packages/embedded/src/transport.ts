@@ -33,7 +33,10 @@ import { batchStates, type Diagnosis, type FromWorker, stateCells, type Subscrib
 export interface EmbeddedClient {
   readonly path: string;
   /** Rows of a statement that only reads. */
-  query(sql: string, values?: readonly (string | number | bigint | null | Uint8Array)[]): Promise<readonly Readonly<Record<string, unknown>>[]>;
+  query(
+    sql: string,
+    values?: readonly (string | number | bigint | null | Uint8Array)[],
+  ): Promise<readonly Readonly<Record<string, unknown>>[]>;
   /** Members, and messages that are damaged and therefore never served. */
   diagnose(): Promise<Diagnosis>;
 }

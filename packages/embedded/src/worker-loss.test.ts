@@ -30,7 +30,7 @@ test("a worker that ends by itself is replaced: nothing hangs, nothing acknowled
   })();
   const settled = new Set<string>();
   const settling = (async () => {
-    for (let next = 0; running || next < taken.got.length; ) {
+    for (let next = 0; running || next < taken.got.length;) {
       const part = taken.got.slice(next, next + 50);
       next += part.length;
       const outcomes = await taken.subscription.settle(part.map((delivery) => ({ kind: "ack", delivery })));

@@ -81,7 +81,7 @@ function columnsOf(payload: Buffer, seq: number): PageRow | undefined {
   const header = varint(payload, 0);
   if (header === undefined) return undefined;
   const types: number[] = [];
-  for (let at = header.end; at < header.value; ) {
+  for (let at = header.end; at < header.value;) {
     const type = varint(payload, at);
     if (type === undefined || types.length === 4) return undefined;
     types.push(type.value);

@@ -96,7 +96,8 @@ function identify(source: Connection, name: string): void {
   }
   if (id !== applicationId) throw failed({ code: "CONFIG", text: `salvage.from: ${name} is no Waybill file` });
   const version = Number(source.one("pragma user_version")?.[0]);
-  if (version > formatVersion) throw failed({ code: "FILE_VERSION", text: `${name} has format ${version}; this version reads up to ${formatVersion}` });
+  if (version > formatVersion)
+    throw failed({ code: "FILE_VERSION", text: `${name} has format ${version}; this version reads up to ${formatVersion}` });
 }
 
 /** Made anew, or of no use without the processes that wrote them. */
@@ -107,7 +108,9 @@ async function transfer(source: Connection, target: Connection, copy: string): P
   target.exec("begin immediate");
   copyTables(source, target, damaged);
   // What a dead process had in hand is anybody's at once.
-  target.exec("update waybill_leases set expires = 0; update waybill_parked set owner = null, sub = null, lease = null, due = 0 where owner is not null");
+  target.exec(
+    "update waybill_leases set expires = 0; update waybill_parked set owner = null, sub = null, lease = null, due = 0 where owner is not null",
+  );
   target.exec("update waybill_groups set holder = null, hold_until = null");
   const places = placesOf(target);
   const expected = expectedSeqs(target);
@@ -163,7 +166,9 @@ function copyTables(source: Connection, target: Connection, damaged: string[]): 
     const { columns, rows, whole } = readTable(source, table);
     if (!whole) damaged.push(table);
     const names = columns.map((column) => `"${column.replaceAll('"', '""')}"`).join(", ");
-    const insert = target.db.prepare(`insert or replace into "${table.replaceAll('"', '""')}" (${names}) values (${columns.map(() => "?").join(", ")})`);
+    const insert = target.db.prepare(
+      `insert or replace into "${table.replaceAll('"', '""')}" (${names}) values (${columns.map(() => "?").join(", ")})`,
+    );
     for (const row of rows) insert.run(...row);
   }
   for (const [type, objectName, sql] of objects) {
@@ -217,4 +222,3 @@ function completeRuns(target: Connection, copied: ReadonlySet<number>): void {
      update waybill_streams set next = max(next, coalesce((select max(seq) + 1 from waybill_messages), 1)) where id = 0;`,
   );
 }
-

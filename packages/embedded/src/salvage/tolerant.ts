@@ -1,7 +1,10 @@
 import { type Connection, type Row, troubleOf } from "../sql/connection.ts";
 
 /** Rows of a table from both ends as far as they can be read. `whole`: nothing stood in between. */
-export function readTable(connection: Connection, table: string): { readonly columns: readonly string[]; readonly rows: Row[]; readonly whole: boolean } {
+export function readTable(
+  connection: Connection,
+  table: string,
+): { readonly columns: readonly string[]; readonly rows: Row[]; readonly whole: boolean } {
   const columns = connection.all(`pragma table_info("${table.replaceAll('"', '""')}")`).map((row) => String(row[1]));
   const keys = connection
     .all(`pragma table_info("${table.replaceAll('"', '""')}")`)

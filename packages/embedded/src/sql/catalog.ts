@@ -76,7 +76,10 @@ export function openCatalog(connection: Connection): Catalog {
   function groupById(id: number): Group | undefined {
     const known = groupsById.get(id);
     if (known !== undefined) return known;
-    const row = connection.one("select g.topic, t.name, g.name from waybill_groups g join waybill_topics t on t.id = g.topic where g.id = ?", id);
+    const row = connection.one(
+      "select g.topic, t.name, g.name from waybill_groups g join waybill_topics t on t.id = g.topic where g.id = ?",
+      id,
+    );
     return row === undefined ? undefined : remember({ id, topicId: Number(row[0]), topic: String(row[1]), name: String(row[2]) });
   }
 

@@ -37,7 +37,10 @@ function leasesOf(connection: Connection, group: number): LeaseRow[] {
 
 function freshOf(connection: Connection, group: number): { readonly stream: number; readonly cursor: number; readonly next: number }[] {
   return connection
-    .all("select s.id, c.next, s.next from waybill_cursors c join waybill_streams s on s.id = c.stream where c.grp = ? and c.next < s.next", group)
+    .all(
+      "select s.id, c.next, s.next from waybill_cursors c join waybill_streams s on s.id = c.stream where c.grp = ? and c.next < s.next",
+      group,
+    )
     .map((row) => ({ stream: Number(row[0]), cursor: Number(row[1]), next: Number(row[2]) }));
 }
 
@@ -76,7 +79,13 @@ export function unsettledSeqs(connection: Connection, group: number, after: numb
   return found.sort((a, b) => a - b).slice(0, limit);
 }
 
-export function inspectGroup(connection: Connection, catalog: Catalog, topic: string, name: string, owners: (id: number) => string): Inspection {
+export function inspectGroup(
+  connection: Connection,
+  catalog: Catalog,
+  topic: string,
+  name: string,
+  owners: (id: number) => string,
+): Inspection {
   const group = catalog.group(topic, name);
   if (group === undefined) {
     const unknown = { unknown: `group ${name} does not exist on ${topic}` };
@@ -86,15 +95,22 @@ export function inspectGroup(connection: Connection, catalog: Catalog, topic: st
   const leased = leases.reduce((sum, lease) => sum + lease.unfinished, 0);
   const removed = Number(connection.one("select count(*) from waybill_removed where grp = ?", group.id)![0]);
   const fresh = freshOf(connection, group.id).reduce((sum, one) => sum + one.next - one.cursor, 0) - removed;
-  const parked = connection.one("select count(*), count(owner) from waybill_parked where grp = ?", group.id)!.map(Number) as [number, number];
+  const parked = connection.one("select count(*), count(owner) from waybill_parked where grp = ?", group.id)!.map(Number) as [
+    number,
+    number,
+  ];
   const inHand = new Map<string, number>();
   const count = (owner: number, sub: number, messages: number): void => {
     const id = `${owners(owner)}/${sub}`;
     inHand.set(id, (inHand.get(id) ?? 0) + messages);
   };
-  for (const row of connection.all("select owner, sub from waybill_consumers where grp = ?", group.id)) count(Number(row[0]), Number(row[1]), 0);
+  for (const row of connection.all("select owner, sub from waybill_consumers where grp = ?", group.id))
+    count(Number(row[0]), Number(row[1]), 0);
   for (const lease of leases) count(lease.owner, lease.sub, lease.unfinished);
-  for (const row of connection.all("select owner, sub, count(*) from waybill_parked where grp = ? and owner is not null group by 1, 2", group.id)) {
+  for (const row of connection.all(
+    "select owner, sub, count(*) from waybill_parked where grp = ? and owner is not null group by 1, 2",
+    group.id,
+  )) {
     count(Number(row[0]), Number(row[1]), Number(row[2]));
   }
   const oldest = unsettledSeqs(connection, group.id, -1, 1)[0];
@@ -108,7 +124,14 @@ export function inspectGroup(connection: Connection, catalog: Catalog, topic: st
   };
 }
 
-export function browseGroup(connection: Connection, catalog: Catalog, topic: string, name: string, after: number, limit: number): Browsed[] {
+export function browseGroup(
+  connection: Connection,
+  catalog: Catalog,
+  topic: string,
+  name: string,
+  after: number,
+  limit: number,
+): Browsed[] {
   const group = catalog.group(topic, name);
   if (group === undefined) return [];
   const found: Browsed[] = [];
@@ -128,7 +151,14 @@ export function browseGroup(connection: Connection, catalog: Catalog, topic: str
 }
 
 /** In a write transaction: settles what is still there and in nobody's hands or in somebody's; answers how many. */
-export function removeFrom(connection: Connection, catalog: Catalog, topic: string, name: string, positions: readonly number[], now: number): number {
+export function removeFrom(
+  connection: Connection,
+  catalog: Catalog,
+  topic: string,
+  name: string,
+  positions: readonly number[],
+  now: number,
+): number {
   const group = catalog.group(topic, name);
   if (group === undefined) return 0;
   let removed = 0;

@@ -11,5 +11,9 @@ export function appliedRows(connection: Connection, group: string, ids: readonly
 
 /** In a write transaction; answers how many. */
 export function forgetRows(connection: Connection, before: number, limit: number): number {
-  return connection.run("delete from waybill_inbox where (grp, id) in (select grp, id from waybill_inbox where at < ? limit ?)", before, limit);
+  return connection.run(
+    "delete from waybill_inbox where (grp, id) in (select grp, id from waybill_inbox where at < ? limit ?)",
+    before,
+    limit,
+  );
 }

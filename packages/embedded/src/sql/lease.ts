@@ -55,9 +55,9 @@ export function grab(on: Leasing, group: Group, taker: Taker, room: Room): Grab[
   const parked = grabParked(on, group, taker, room);
   if (parked !== undefined) grabs.push(parked);
   if (taker.ordered && hasDueParked(on, group)) return grabs;
-  for (const row of freshStreams(on, group, taker.ordered)) {
+  for (const [stream, cursor, next] of freshStreams(on, group, taker.ordered)) {
     if (room.messages <= 0 || room.bytes <= 0) break;
-    const range = grabRange(on, group, taker, room, Number(row[0]), Number(row[1]), Number(row[2]));
+    const range = grabRange(on, group, taker, room, stream, cursor, next);
     if (range !== undefined) grabs.push(range);
   }
   return grabs;
@@ -146,15 +146,7 @@ export function wakeFollowers(connection: Connection, group: number, key: string
   connection.run("update waybill_parked set due = ? where grp = ? and key = ? and due is null", now, group, key);
 }
 
-function grabRange(
-  on: Leasing,
-  group: Group,
-  taker: Taker,
-  room: Room,
-  stream: number,
-  cursor: number,
-  next: number,
-): Grab | undefined {
+function grabRange(on: Leasing, group: Group, taker: Taker, room: Room, stream: number, cursor: number, next: number): Grab | undefined {
   const { connection, now } = on;
   let count = Math.min(next - cursor, room.messages, maxGrab);
   if (count <= 0) return undefined;
@@ -217,7 +209,11 @@ function setTimedAside(on: Leasing, group: Group, stream: number, first: number,
   const seqs = seqsOf(connection, stream, first, count);
   const index = new Map(seqs.map((seq, i) => [seq, i]));
   let aside = 0;
-  for (const row of connection.all("select seq, due, expires from waybill_timed where seq between ? and ?", seqs[0] ?? 0, seqs.at(-1) ?? -1)) {
+  for (const row of connection.all(
+    "select seq, due, expires from waybill_timed where seq between ? and ?",
+    seqs[0] ?? 0,
+    seqs.at(-1) ?? -1,
+  )) {
     const at = index.get(Number(row[0]));
     if (at === undefined) continue;
     const expired = row[2] !== null && Number(row[2]) <= now;
@@ -225,7 +221,8 @@ function setTimedAside(on: Leasing, group: Group, stream: number, first: number,
     if (!expired && !delayed) continue;
     if (!setBit(done, at)) continue;
     aside++;
-    if (!expired) connection.run("insert or replace into waybill_parked (grp, seq, attempt, due) values (?, ?, 1, ?)", group.id, row[0]!, row[1]!);
+    if (!expired)
+      connection.run("insert or replace into waybill_parked (grp, seq, attempt, due) values (?, ?, 1, ?)", group.id, row[0]!, row[1]!);
   }
   return aside;
 }
@@ -258,7 +255,12 @@ function setBlockedAside(on: Leasing, group: Group, stream: number, first: numbe
     if (key === undefined || !blocked.has(key)) continue;
     setBit(done, i);
     aside++;
-    connection.run("insert or replace into waybill_parked (grp, seq, attempt, due, key) values (?, ?, 1, null, ?)", group.id, seqs[i]!, key);
+    connection.run(
+      "insert or replace into waybill_parked (grp, seq, attempt, due, key) values (?, ?, 1, null, ?)",
+      group.id,
+      seqs[i]!,
+      key,
+    );
   }
   return aside;
 }

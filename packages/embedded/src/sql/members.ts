@@ -78,7 +78,8 @@ export function listMembers(on: Pick<Settling, "connection">): (Process & { read
 /** In a write transaction: `died` counts what was in hand as an attempt, a clean leave does not. */
 export function removeMember(on: Settling, id: number, how: "died" | "left"): void {
   endLeasesOf(on, id, undefined, how === "died" ? "expired" : "released");
-  for (const row of on.connection.all("select topic from waybill_inboxes where owner = ?", id)) removeInbox(on.connection, on.catalog, String(row[0]));
+  for (const row of on.connection.all("select topic from waybill_inboxes where owner = ?", id))
+    removeInbox(on.connection, on.catalog, String(row[0]));
   on.connection.run("delete from waybill_consumers where owner = ?", id);
   freeRowsOf(on.connection, id);
   on.connection.run("delete from waybill_members where id = ?", id);

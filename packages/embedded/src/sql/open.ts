@@ -58,7 +58,8 @@ function makePrivateFile(path: string): void {
       refuse(path, "is not a file", "give the path of a file");
     }
     if (code === "ENOENT" || code === "ENOTDIR") refuse(path, "lies in a directory that does not exist", "make the directory first");
-    if (code === "EACCES" || code === "EPERM" || code === "EROFS") refuse(path, "may not be written", "check the permissions of its directory");
+    if (code === "EACCES" || code === "EPERM" || code === "EROFS")
+      refuse(path, "may not be written", "check the permissions of its directory");
     if (code === "ENOSPC" || code === "EDQUOT") throw failed({ code: "DISK_FULL", text: "no room for the embedded file" });
     throw failed({ code: "CONNECTION", text: `${path} cannot be made (${String(code)})` });
   }

@@ -14,7 +14,9 @@ interface Place {
 export function enqueueRows(connection: Connection, messages: readonly Message[], now: number): void {
   for (const message of messages) {
     const body = message.body as Uint8Array | null;
-    const place = Buffer.from(JSON.stringify({ topic: message.topic, group: message.group, priority: message.priority, native: message.native } satisfies Place));
+    const place = Buffer.from(
+      JSON.stringify({ topic: message.topic, group: message.group, priority: message.priority, native: message.native } satisfies Place),
+    );
     const record = Buffer.allocUnsafe(4 + place.length + recordBound(message, body?.length ?? 0));
     record.writeUInt32LE(place.length, 0);
     record.set(place, 4);

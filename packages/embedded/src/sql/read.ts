@@ -80,7 +80,11 @@ function readRow(connection: Connection, stream: Stream, seq: number, offset: nu
 }
 
 /** A single message by its position; what it lacks to be sound is told as in `readStretch`. `streamOf` names the stream by its id. */
-export function readSingle(connection: Connection, streamOf: (id: number) => Stream, seq: number): Stored & { readonly stream: Stream } | Unsound {
+export function readSingle(
+  connection: Connection,
+  streamOf: (id: number) => Stream,
+  seq: number,
+): (Stored & { readonly stream: Stream }) | Unsound {
   try {
     const row = connection.one("select stream, offset, record from waybill_messages where seq = ?", seq);
     if (row === undefined) return { seq, offset: -1, reason: "missing" };

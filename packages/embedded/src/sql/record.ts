@@ -105,14 +105,7 @@ function readLength(from: Uint8Array): number {
 }
 
 /** The body is a view of `from`. */
-export function readRecord(
-  from: Buffer,
-  start: number,
-  end: number,
-  topic: string,
-  group: string | undefined,
-  priority: number,
-): Message {
+export function readRecord(from: Buffer, start: number, end: number, topic: string, group: string | undefined, priority: number): Message {
   cursor = start + 4;
   const flags = from[cursor++]!;
   const idLength = readLength(from);
@@ -233,7 +226,7 @@ function idBytes(record: Uint8Array): { start: number; end: number } {
   const start = cursor;
   if (textBytes === textLength) return { start, end: start + idLength };
   let end = start;
-  for (let units = 0; units < idLength; ) {
+  for (let units = 0; units < idLength;) {
     const byte = record[end]!;
     units += byte >= 0xf0 ? 2 : 1;
     end += byte < 0x80 ? 1 : byte < 0xe0 ? 2 : byte < 0xf0 ? 3 : 4;

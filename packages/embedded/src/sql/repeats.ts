@@ -99,7 +99,11 @@ export function watchRepeats({ connection, clock, windowMs, maxMessages }: Repea
   }
 
   function load(): void {
-    const rows = connection.all("select first, hashes from waybill_recent where first >= ? and at >= ? order by first", next, clock.now() - windowMs);
+    const rows = connection.all(
+      "select first, hashes from waybill_recent where first >= ? and at >= ? order by first",
+      next,
+      clock.now() - windowMs,
+    );
     for (const row of rows) {
       const first = Number(row[0]);
       const bytes = row[1] as Uint8Array;

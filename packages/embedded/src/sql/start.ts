@@ -17,7 +17,11 @@ export function oldestOffset(connection: Connection, stream: number, next: numbe
 }
 
 function offsetAtTime(connection: Connection, stream: number, next: number, time: number): number {
-  const run = connection.one("select first, seq, count from waybill_runs where stream = ? and at >= ? order by first limit 1", stream, time);
+  const run = connection.one(
+    "select first, seq, count from waybill_runs where stream = ? and at >= ? order by first limit 1",
+    stream,
+    time,
+  );
   if (run === undefined) return next;
   const [first, seq, count] = run.map(Number) as [number, number, number];
   for (let i = 0; i < count; i++) {

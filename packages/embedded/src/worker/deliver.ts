@@ -40,7 +40,15 @@ export function readGrab(session: Session, grab: Grab, sub: number): Delivered {
     for (const pick of grab.picks) {
       const one = readSingle(session.connection, session.catalog.stream, pick.seq);
       if ("record" in one) {
-        items.push({ seq: one.seq, offset: one.offset, record: one.record, stream: one.stream, index: -1, attempt: pick.attempt, note: pick.note });
+        items.push({
+          seq: one.seq,
+          offset: one.offset,
+          record: one.record,
+          stream: one.stream,
+          index: -1,
+          attempt: pick.attempt,
+          note: pick.note,
+        });
       } else unsound.push({ ...one, index: -1, stream: 0 });
     }
   }
@@ -99,7 +107,7 @@ function packDeliveries(
     lease,
     expiresMonotonic,
     streams: streams.map((stream) => ({ group: stream.group, priority: stream.priority, topic: stream.topic })),
-    data: data.buffer as ArrayBuffer,
+    data: data.buffer,
     meta: meta.buffer,
     notes,
     bytes,

@@ -153,7 +153,7 @@ export function startLoop(settings: WorkerSettings, post: Post, end: () => void)
 
   function takePublishes(): PublishMessage[] {
     const now: PublishMessage[] = [];
-    for (let count = 0; publishes.length > 0 && count < maxPerCycle; ) {
+    for (let count = 0; publishes.length > 0 && count < maxPerCycle;) {
       const next = publishes.shift()!;
       // Whose signal fired while it waited has had its answer.
       const was = Atomics.compareExchange(shared, next.cell, batchStates.waiting, batchStates.started);

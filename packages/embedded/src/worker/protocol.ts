@@ -50,16 +50,28 @@ export interface Calls {
   subscribe: { readonly args: SubscribeCall; readonly answer: null };
   unsubscribe: { readonly args: { readonly sub: number }; readonly answer: null };
   inspect: { readonly args: { readonly topic: string; readonly group: string }; readonly answer: Inspection };
-  browse: { readonly args: { readonly topic: string; readonly group: string; readonly after: number; readonly limit: number }; readonly answer: readonly Browsed[] };
-  remove: { readonly args: { readonly topic: string; readonly group: string; readonly positions: readonly number[] }; readonly answer: number };
+  browse: {
+    readonly args: { readonly topic: string; readonly group: string; readonly after: number; readonly limit: number };
+    readonly answer: readonly Browsed[];
+  };
+  remove: {
+    readonly args: { readonly topic: string; readonly group: string; readonly positions: readonly number[] };
+    readonly answer: number;
+  };
   seek: { readonly args: { readonly topic: string; readonly group: string; readonly to: StartPosition }; readonly answer: null };
   declare: { readonly args: Topology; readonly answer: readonly string[] };
   check: { readonly args: Topology; readonly answer: readonly string[] };
-  query: { readonly args: { readonly sql: string; readonly values: readonly (string | number | bigint | null | Uint8Array)[] }; readonly answer: readonly Readonly<Record<string, unknown>>[] };
+  query: {
+    readonly args: { readonly sql: string; readonly values: readonly (string | number | bigint | null | Uint8Array)[] };
+    readonly answer: readonly Readonly<Record<string, unknown>>[];
+  };
   diagnose: { readonly args: null; readonly answer: Diagnosis };
   applied: { readonly args: { readonly group: string; readonly ids: readonly string[] }; readonly answer: readonly boolean[] };
   forget: { readonly args: { readonly olderThanMs: number }; readonly answer: number };
-  takeOutbox: { readonly args: { readonly owner: string; readonly limit: number; readonly leaseMs: number }; readonly answer: readonly OutboxRow[] };
+  takeOutbox: {
+    readonly args: { readonly owner: string; readonly limit: number; readonly leaseMs: number };
+    readonly answer: readonly OutboxRow[];
+  };
   doneOutbox: { readonly args: { readonly owner: string; readonly rows: readonly number[] }; readonly answer: null };
   releaseOutbox: { readonly args: { readonly owner: string; readonly rows: readonly number[] }; readonly answer: null };
   backlog: { readonly args: null; readonly answer: { readonly rows: number; readonly oldestAt: number | undefined } };

@@ -150,5 +150,3 @@ function timesOf(
   }
   return found;
 }
-
-

@@ -112,7 +112,9 @@ export function take(session: Session, sub: GroupSub): Grab[] {
       continue;
     }
     if (sub.pattern !== undefined) enlist(session, sub, group.id);
-    grabs.push(...grab({ connection: session.connection, catalog: session.catalog, now, nextLease: session.nextLease }, group, taker, room));
+    grabs.push(
+      ...grab({ connection: session.connection, catalog: session.catalog, now, nextLease: session.nextLease }, group, taker, room),
+    );
     const due = session.connection.one("select min(due) from waybill_parked where grp = ?", group.id)?.[0];
     if (due !== null && due !== undefined) sub.dueAt = Math.min(sub.dueAt, Number(due));
   }

@@ -39,7 +39,12 @@ export interface LeaseCount {
   next: number;
 }
 
-export function openSession(settings: WorkerSettings, ordered: ReadonlySet<number>, member: number | undefined, leases: LeaseCount): Session {
+export function openSession(
+  settings: WorkerSettings,
+  ordered: ReadonlySet<number>,
+  member: number | undefined,
+  leases: LeaseCount,
+): Session {
   const turns = joinTurns(settings.turns, settings.place);
   const connection = openFile(settings.path, {
     maxFileBytes: settings.maxFileBytes,

@@ -88,7 +88,9 @@ export function runWork(
       work.settles.forEach((settle, i) => all.push({ t: "settled", id: settle.id, lost: lost[i] }));
       work.calls.forEach((call, i) => {
         const answer = answers[i]!;
-        all.push("failure" in answer ? { t: "failed", id: call.id, failure: answer.failure } : { t: "answer", id: call.id, value: answer.value });
+        all.push(
+          "failure" in answer ? { t: "failed", id: call.id, failure: answer.failure } : { t: "answer", id: call.id, value: answer.value },
+        );
       });
       // One message: each wakes the user's thread.
       if (all.length === 1) post(all[0]!);
