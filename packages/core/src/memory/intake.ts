@@ -36,6 +36,7 @@ export function createIntake(turn: Turn, take: () => readonly Delivery[]): Intak
 
   function next(): Promise<Result> {
     if (ended) return Promise.resolve(finished);
+    if (waiter !== undefined) return Promise.reject(new WaybillError("BUSY", "next was called while another call of it waits"));
     // Whoever handles without waiting comes back at once: now and then the event loop has to have its turn.
     if (turn.isOver()) return turn.next().then(takeOrWait);
     return takeOrWait();

@@ -212,3 +212,42 @@ void test("whoever handles without waiting lets the event loop have its turn", a
   assert.ok(turns > 0, "no timer fired");
   await transport.close();
 });
+
+void test("a crashed reader or inbox is gone for good: nothing is kept for it", async () => {
+  for (const shape of ["queue", "log", "push"] as const) {
+    const rig = await createRig({ shape });
+    const dying = await rig.open();
+    const inbox = await rig.subscribe({ inbox: true }, dying);
+    const reader = await rig.subscribe({ group: undefined }, dying);
+    rig.broker.crash(dying);
+    const [reply] = await rig.publish(message("reply", { topic: inbox.subscription.address! }), message("a"));
+    if (shape !== "log") assert.equal(errorOf(reply).code, "NO_RESPONDERS");
+    await settled();
+    assert.deepEqual([reader.bodies(), inbox.bodies(), rig.broker.unheard], [[], [], shape === "log" ? 0 : 1]);
+    await dying.close();
+    await rig.transport.close();
+  }
+});
+
+void test("what belongs to the broker cannot be said of one transport", () => {
+  const options: object = { broker: memoryBroker(), encode: true };
+  assert.throws(() => memory(options), { code: "CONFIG" });
+});
+
+void test("an iteration is asked for one batch at a time", async () => {
+  const rig = await createRig();
+  const subscription = await rig.transport.subscribe({
+    topic: "orders", pattern: undefined, group: "billing", from: "latest", credit: { messages: 1, bytes: 1 }, leaseMs: 30_000, order: "none", inbox: false,
+    native: undefined, signal, onEvent: () => undefined,
+  });
+  const iterator = subscription.deliveries()[Symbol.asyncIterator]();
+  const first = iterator.next();
+  await assert.rejects(iterator.next(), { code: "BUSY" });
+  await rig.publish(message("a"));
+  const batch = await first;
+  assert.deepEqual(batch.done === true ? [] : batch.value.map((delivery) => delivery.message.body), ["a"]);
+  const last = iterator.next();
+  await iterator.return?.();
+  assert.equal((await last).done, true);
+  await rig.transport.close();
+});

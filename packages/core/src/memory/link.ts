@@ -213,7 +213,7 @@ export function createLink(host: Host, name: string): Link {
       if (state !== "up") return;
       epoch += 1;
       change("down", "disconnected", new WaybillError("CONNECTION_LOST", "the broker went away"));
-      for (const { attachment } of [...subscriptions]) attachment.drop(true);
+      for (const { attachment } of [...subscriptions]) attachment.drop(false);
       held.loseAll("disconnected");
     },
     comeUp() {
@@ -227,7 +227,7 @@ export function createLink(host: Host, name: string): Link {
       const wasUp = state === "up";
       epoch += 1;
       state = "dead";
-      if (wasUp) for (const { attachment } of subscriptions) attachment.drop(false);
+      if (wasUp) for (const { attachment } of subscriptions) attachment.drop(true);
     },
     unblock() {
       if (state === "up") held.giveAll();

@@ -2,6 +2,7 @@ import type { Clock } from "../clock.ts";
 import { WaybillError } from "../errors.ts";
 import type { Delivery, Message, Settlement, SettleOutcome, SubscribeRequest } from "../transport.ts";
 import { weigh } from "./body.ts";
+import { createGaps } from "./gap.ts";
 import type { Leaving, LogGroup } from "./log-group.ts";
 import type { LogMember } from "./log-member.ts";
 import type { Handle, Progress } from "./log-progress.ts";
@@ -10,9 +11,12 @@ import { doneAll } from "./outcomes.ts";
 import type { Attachment, Port } from "./shape.ts";
 import type { Topics } from "./topics.ts";
 
+export const tooOld = "older than what is kept";
+
 /** A member of a group, in one topic or in all that match a pattern. */
 export function attachLogGroup(topics: Topics<LogTopic>, clock: Clock, request: SubscribeRequest, port: Port, name: string): Attachment {
   const member: LogMember = { port, request, owned: new Set(), inFlight: 0, inFlightBytes: 0 };
+  const gap = createGaps(request);
   const joined = new Set<LogGroup>();
   let unwatch: (() => void) | undefined;
   let turn = 0;
@@ -53,15 +57,13 @@ export function attachLogGroup(topics: Topics<LogTopic>, clock: Clock, request: 
     const { part } = progress;
     const { credit } = port;
     const now = clock.now();
-    let expired = 0;
     while (member.inFlight < credit.messages) {
-      const offset = progress.peek((count) => gap(count, "older than what is kept"));
+      const offset = progress.peek((count) => gap(count, tooOld));
       if (offset === undefined) break;
       const message = part.at(offset);
       if (message === undefined || isExpired(message, now)) {
         progress.pass(offset);
-        if (message === undefined) gap(1, "older than what is kept");
-        else expired += 1;
+        gap(1, message === undefined ? tooOld : "expired");
         continue;
       }
       const bytes = weigh(message.body);
@@ -75,11 +77,6 @@ export function attachLogGroup(topics: Topics<LogTopic>, clock: Clock, request: 
         note: progress.noteOf(offset), takenOver: progress.isSuspect(offset), handle,
       });
     }
-    if (expired > 0) gap(expired, "expired");
-  }
-
-  function gap(count: number, reason: string): void {
-    void request.onEvent({ kind: "gap", count, reason });
   }
 
   function settle(settlements: readonly Settlement[]): readonly SettleOutcome[] {
@@ -108,10 +105,10 @@ export function attachLogGroup(topics: Topics<LogTopic>, clock: Clock, request: 
     address: undefined,
     take,
     settle,
-    drop(tell) {
+    drop(died) {
       const lost = [...member.owned].map(({ part, generation }) => ({ kind: "lost", part: part.name, generation }) as const);
-      leave(tell ? "disconnected" : "died");
-      if (tell) for (const event of lost) void request.onEvent(event);
+      leave(died ? "died" : "disconnected");
+      if (!died) for (const event of lost) void request.onEvent(event);
     },
     resume: enter,
     leave: () => leave("cleanly"),

@@ -1,7 +1,8 @@
 import type { Clock } from "../clock.ts";
 import type { Delivery, SubscribeRequest } from "../transport.ts";
 import { weigh } from "./body.ts";
-import { isExpired } from "./log-attach.ts";
+import { createGaps } from "./gap.ts";
+import { isExpired, tooOld } from "./log-attach.ts";
 import type { LogPart } from "./log-part.ts";
 import { positionOf, type LogTopic } from "./log-topic.ts";
 import { doneAll } from "./outcomes.ts";
@@ -14,6 +15,7 @@ export interface LogReader extends Attachment {
 
 export function createLogReader(clock: Clock, request: SubscribeRequest, port: Port, address: string | undefined, stop: () => void): LogReader {
   const places: { readonly part: LogPart; next: number }[] = [];
+  const gap = createGaps(request);
   let turn = 0;
   let bytes = 0;
 
@@ -32,7 +34,7 @@ export function createLogReader(clock: Clock, request: SubscribeRequest, port: P
   function read(place: { readonly part: LogPart; next: number }, deliveries: Delivery[]): void {
     const { part } = place;
     if (place.next < part.first) {
-      void request.onEvent({ kind: "gap", count: part.first - place.next, reason: "older than what is kept" });
+      gap(part.first - place.next, tooOld);
       place.next = part.first;
     }
     const now = clock.now();
@@ -58,7 +60,7 @@ export function createLogReader(clock: Clock, request: SubscribeRequest, port: P
     },
     settle: (settlements) => doneAll(settlements.length),
     // It knows where it was.
-    drop: () => undefined,
+    drop: (died) => (died ? stop() : undefined),
     resume: () => port.wake(),
     leave: stop,
   };

@@ -34,6 +34,7 @@ export function createLogShape(settings: Settings): Shape {
     const refused = refusalOf(message, settings) ?? refuseNative(message.native);
     if (refused !== undefined) return refused;
     if (message.priority !== undefined) return cannot("priority", "a log is read in its order");
+    if (message.deliverAt !== undefined && later.size >= settings.retain) return new WaybillError("BUFFER_FULL", "too many messages wait for their time");
     const served = message.group !== undefined || inboxes.owns(message.topic) || (topics.find(message.topic)?.groups.size ?? 0) > 0;
     return message.mandatory && !served ? new WaybillError("UNROUTABLE", `topic "${message.topic}" has no group`) : undefined;
   }
@@ -122,7 +123,6 @@ export function createLogShape(settings: Settings): Shape {
     attach(request, port) {
       checkRequest(request, settings);
       if (request.group !== undefined) return attachLogGroup(topics, clock, request, port, request.group);
-      if (request.order === "key") throw new WaybillError("CONFIG", "order: a reader has everything in order");
       const address = request.inbox ? inboxes.open() : undefined;
       let unwatch: (() => void) | undefined;
       const reader = createLogReader(clock, request, port, address, () => {

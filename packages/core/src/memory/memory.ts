@@ -1,6 +1,10 @@
+import { assertOptions, type ObjectSpec } from "../config.ts";
 import { memoryBroker, type MemoryBroker } from "./broker.ts";
 import type { MemoryTransport } from "./link.ts";
 import type { MemoryOptions } from "./options.ts";
+
+/** All else belongs to the broker. */
+const shared: ObjectSpec = { broker: { type: "shape", methods: ["open", "crash"], name: "a memoryBroker()", required: true } };
 
 /**
  * A transport within this process: for tests, for development, and for parts of one process that should not know each other.
@@ -9,5 +13,7 @@ import type { MemoryOptions } from "./options.ts";
  * @throws `CONFIG`
  */
 export function memory(options: MemoryOptions | { readonly broker: MemoryBroker } = {}): MemoryTransport {
-  return ("broker" in options ? options.broker : memoryBroker(options)).open();
+  if (!("broker" in options)) return memoryBroker(options).open();
+  assertOptions(options, shared, "memory");
+  return options.broker.open();
 }

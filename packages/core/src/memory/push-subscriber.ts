@@ -3,6 +3,7 @@ import { createDeque } from "../deque.ts";
 import { WaybillError } from "../errors.ts";
 import type { Delivery, Message, Settlement, SettleOutcome, SubscribeRequest } from "../transport.ts";
 import { weigh } from "./body.ts";
+import { createGaps } from "./gap.ts";
 import { bufferSpec, overflowSpec, type MemorySubscribeNative, type Settings } from "./options.ts";
 import { doneAll } from "./outcomes.ts";
 import type { Attachment, Port } from "./shape.ts";
@@ -37,27 +38,18 @@ export function createSubscriber(settings: Settings, request: SubscribeRequest, 
   if (request.native !== undefined) assertOptions(request.native, nativeSpec, "native");
   const { buffer: limit = settings.buffer, overflow = settings.overflow } = (request.native ?? {}) as MemorySubscribeNative;
   const counted = request.group !== undefined;
+  const gap = createGaps(request);
   const buffer = createDeque<Message>();
   let inHand = 0;
   let inHandBytes = 0;
-  let missed = 0;
-  let expired = 0;
 
   function offer(message: Message): void {
     if (buffer.size >= limit) {
-      if (missed === 0) queueMicrotask(tellMissed);
-      missed += 1;
+      gap(1, `the buffer is full: ${overflow}`);
       if (overflow === "drop-newest") return;
       buffer.shift();
     }
     buffer.push(message);
-  }
-
-  /** One event for a burst. */
-  function tellMissed(): void {
-    const count = missed;
-    missed = 0;
-    void request.onEvent({ kind: "gap", count, reason: `the buffer is full: ${overflow}` });
   }
 
   function take(): Delivery[] {
@@ -74,7 +66,7 @@ export function createSubscriber(settings: Settings, request: SubscribeRequest, 
       if (bytes + weight > credit.bytes && bytes > 0) break;
       buffer.shift();
       if (message.expiresAt !== undefined && message.expiresAt <= now) {
-        expired += 1;
+        if (counted) gap(1, "expired");
         continue;
       }
       bytes += weight;
@@ -83,9 +75,7 @@ export function createSubscriber(settings: Settings, request: SubscribeRequest, 
     if (counted) {
       inHand += deliveries.length;
       inHandBytes = bytes;
-      if (expired > 0) void request.onEvent({ kind: "gap", count: expired, reason: "expired" });
     }
-    expired = 0;
     return deliveries;
   }
 
@@ -122,7 +112,10 @@ export function createSubscriber(settings: Settings, request: SubscribeRequest, 
     wake: () => port.wake(),
     take,
     settle,
-    drop: () => place.leave(),
+    drop(died) {
+      place.leave();
+      if (died) place.end();
+    },
     resume: () => place.enter(),
     leave() {
       place.leave();

@@ -1,6 +1,7 @@
 import { WaybillError } from "../errors.ts";
 import type { Delivery, Settlement, SettleOutcome, SubscribeRequest, Transaction } from "../transport.ts";
 import type { Inboxes } from "./inbox.ts";
+import { createGaps } from "./gap.ts";
 import { doneAll } from "./outcomes.ts";
 import type { Entry, Member } from "./queue-entry.ts";
 import type { GroupQueue } from "./queue-group.ts";
@@ -10,10 +11,7 @@ import type { QueueBroker } from "./queue.ts";
 import type { Attachment, Port } from "./shape.ts";
 
 function createMember(request: SubscribeRequest, port: Port, settles: boolean): Member {
-  return {
-    port, settles, leaseMs: request.leaseMs, inFlight: 0, inFlightBytes: 0,
-    gap: (count, reason) => void request.onEvent({ kind: "gap", count, reason }),
-  };
+  return { port, settles, leaseMs: request.leaseMs, inFlight: 0, inFlightBytes: 0, gap: createGaps(request) };
 }
 
 /** A member of a group: in one queue, or with a pattern in that of every topic that matches. */
@@ -101,9 +99,9 @@ export function attachGroup(broker: QueueBroker, transactions: Transactions, req
     address: undefined,
     take,
     settle,
-    drop(tell) {
+    drop(died) {
       leave(true);
-      if (tell) void request.onEvent({ kind: "lost", part: "", generation: queues.nextGeneration() });
+      if (!died) void request.onEvent({ kind: "lost", part: "", generation: queues.nextGeneration() });
     },
     resume: enter,
     leave: () => leave(false),
@@ -122,6 +120,16 @@ export function attachReader({ topics, queues }: QueueBroker, request: Subscribe
     topic.readers.push(queue);
   };
   let unwatch: (() => void) | undefined;
+  const leave = (): void => {
+    unwatch?.();
+    if (address !== undefined) inboxes?.close(address);
+    queue.leave(member, false);
+    for (const topic of read) {
+      topic.readers.splice(topic.readers.indexOf(queue), 1);
+      if (topic.queues.length === 0 && topic.readers.length === 0) topics.drop(topic.name);
+    }
+    read.clear();
+  };
   if (request.topic !== undefined) join(topics.ensure(request.topic));
   else if (request.pattern !== undefined) unwatch = topics.watch(request.pattern, join);
 
@@ -131,17 +139,8 @@ export function attachReader({ topics, queues }: QueueBroker, request: Subscribe
     // Nothing was taken from anybody: there is nothing to do, and it is done.
     settle: (settlements) => doneAll(settlements.length),
     // Its queue outlives the connection: nothing is published while the broker is away.
-    drop: () => undefined,
+    drop: (died) => (died ? leave() : undefined),
     resume: () => port.wake(),
-    leave() {
-      unwatch?.();
-      if (address !== undefined) inboxes?.close(address);
-      queue.leave(member, false);
-      for (const topic of read) {
-        topic.readers.splice(topic.readers.indexOf(queue), 1);
-        if (topic.queues.length === 0 && topic.readers.length === 0) topics.drop(topic.name);
-      }
-      read.clear();
-    },
+    leave,
   };
 }

@@ -73,7 +73,7 @@ export function createLeases(clock: Clock, expired: (entries: readonly Entry[]) 
       member.inFlightBytes += bytes;
     },
     extend(entries) {
-      const member = entries[0]?.lease?.member;
+      const member = entries.find(({ lease }) => lease !== undefined)?.lease?.member;
       if (member === undefined) return;
       const lease = open(member, []);
       for (const entry of entries) {

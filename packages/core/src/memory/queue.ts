@@ -50,7 +50,11 @@ export function createQueueShape(settings: Settings): Shape {
   }
 
   function refuseTopicless(message: Message): WaybillError | undefined {
-    if (inboxes.owns(message.topic)) return inboxes.find(message.topic) === undefined ? noResponders(message.topic) : undefined;
+    if (inboxes.owns(message.topic)) {
+      const inbox = inboxes.find(message.topic);
+      if (inbox === undefined) return noResponders(message.topic);
+      return inbox.isFull ? full("an inbox") : undefined;
+    }
     if (message.replyTo !== undefined) return noResponders(message.topic);
     return message.mandatory ? unroutable(message.topic) : undefined;
   }
@@ -70,6 +74,7 @@ export function createQueueShape(settings: Settings): Shape {
       return;
     }
     if (topic.recent !== undefined && !topic.recent.add(message.id)) return;
+    if (topic.queues.length === 0 && topic.readers.length === 0) unheard += 1;
     for (const queue of topic.queues) putInto(queue, message);
     for (const queue of topic.readers) {
       if (queue.isFull) queue.members[0]?.gap(1, "the reader is too slow");

@@ -22,10 +22,12 @@ export function refusalOf({ body, topic, priority, native }: Message, settings: 
 }
 
 /** @throws `CONFIG` unless it says in one way what it wants. */
-export function checkRequest({ topic, pattern, inbox, group, native }: SubscribeRequest, settings: Settings): void {
+export function checkRequest({ topic, pattern, inbox, group, order, leaseMs, native }: SubscribeRequest, settings: Settings): void {
   const ways = [topic !== undefined, pattern !== undefined, inbox].filter(Boolean).length;
   if (ways !== 1) throw new WaybillError("CONFIG", "subscribe: expected exactly one of topic, pattern and inbox");
   if (inbox && group !== undefined) throw new WaybillError("CONFIG", "subscribe: an inbox has no group");
+  if (order === "key" && group === undefined) throw new WaybillError("CONFIG", "subscribe: order is among the members of a group");
+  if (!(leaseMs > 0)) throw new WaybillError("CONFIG", "subscribe: expected a leaseMs above 0");
   if (native !== undefined && settings.shape !== "push") {
     throw new WaybillError("CONFIG", `native: memory() of shape ${settings.shape} has no subscribe options of its own`);
   }

@@ -4,6 +4,7 @@ import { createHeap } from "./heap.ts";
 
 /** What has to wait for its time. */
 export interface Schedule<T> {
+  readonly size: number;
   /** `at`: monotonic. */
   add(item: T, at: number): void;
   forEach(visit: (item: T) => void): void;
@@ -32,6 +33,9 @@ export function createSchedule<T>(clock: Clock, due: (items: readonly T[]) => vo
   });
   let turn = 0;
   return {
+    get size() {
+      return heap.size;
+    },
     add(item, at) {
       heap.push({ item, at, turn: (turn += 1) });
       alarm.at(at);

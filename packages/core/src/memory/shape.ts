@@ -52,8 +52,8 @@ export interface Attachment {
   /** What is ready and covered by the credit; empty if nothing is. */
   take(): Delivery[];
   settle(settlements: readonly Settlement[], tx: Transaction | undefined): readonly SettleOutcome[];
-  /** The connection broke, or its process died (`tell`: not that): what is in hand counts as an attempt. */
-  drop(tell: boolean): void;
+  /** The connection broke, or (`died`) its process ended: nobody is there to be told. What is in hand counts as an attempt. */
+  drop(died: boolean): void;
   /** The connection is there again. Throws if it cannot go on. */
   resume(): void;
   /** Goes for good. What is in hand goes back and counts as nothing. */
