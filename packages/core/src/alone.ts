@@ -18,7 +18,7 @@ export interface AloneQueue {
 
 export interface AloneOptions {
   readonly executor: Executor;
-  /** Gives back all that has not started, and lets nothing in until it is called with false. */
+  /** Gives back all that has not started, and lets nothing in or start until it is called with false. */
   readonly holdIntake: (hold: boolean) => Promise<void>;
   /** All settlements so far are with the transport. */
   readonly flush: () => Promise<void>;
@@ -35,7 +35,6 @@ export function createAloneQueue({ executor, holdIntake, flush, note }: AloneOpt
 
   async function work(): Promise<void> {
     working = true;
-    executor.pause(true);
     await holdIntake(true);
     await executor.quiet();
     await flush();
@@ -48,7 +47,6 @@ export function createAloneQueue({ executor, holdIntake, flush, note }: AloneOpt
     working = false;
     if (closed) return;
     await holdIntake(false);
-    executor.pause(false);
   }
 
   async function runAlone(item: Item): Promise<void> {

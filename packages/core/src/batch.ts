@@ -1,7 +1,7 @@
 import type { Attempt } from "./attempt.ts";
 import type { BatchContext, BatchHandler, BatchItem, PublishChoices, Published } from "./bus-types.ts";
 import type { Clock, Timer } from "./clock.ts";
-import { alreadyApplied, isPostponed, settledByTransaction } from "./consumer.ts";
+import { alreadyApplied, isPostponed, settledByTransaction } from "./run-outcome.ts";
 import type { Contract } from "./contract.ts";
 import { WaybillError } from "./errors.ts";
 import type { ExactlyOnce } from "./exactly-once.ts";

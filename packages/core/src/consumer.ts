@@ -2,18 +2,21 @@ import { createAloneQueue, type AloneQueue } from "./alone.ts";
 import type { Attempt, AttemptHost } from "./attempt.ts";
 import type { SubscriptionState, SubscriptionStatus } from "./bus-types.ts";
 import type { Clock, Timer } from "./clock.ts";
+import { settledBefore, withDeadline } from "./deadline.ts";
+import { createDelays } from "./delays.ts";
 import { WaybillError } from "./errors.ts";
 import { createExecutor, type Executor, type Gate } from "./executor.ts";
 import { createFailures, type Failures } from "./failure.ts";
-import { createItem, noteHeader, readNote, type Item } from "./item.ts";
+import { isFirst, judge } from "./history.ts";
+import { createItem, type Item } from "./item.ts";
 import { keepLeases, type Leases } from "./leases.ts";
 import type { GroupCounters } from "./metrics.ts";
 import type { Observer } from "./observer.ts";
 import type { Plan } from "./plan.ts";
 import type { Publisher } from "./publisher.ts";
+import { alreadyApplied, isPostponed, settledByTransaction } from "./run-outcome.ts";
 import { createSettler, type Settler } from "./settler.ts";
-import { settledBefore, withDeadline } from "./deadline.ts";
-import type { Delivery, Subscription, SubscriptionEvent, Transport } from "./transport.ts";
+import type { Delivery, Settlement, SettleOutcome, Subscription, SubscriptionEvent, Transport } from "./transport.ts";
 import type { Turn } from "./turn.ts";
 
 /** One subscription from start to stop: intake, hand-over to the executor, settlement, and what the transport takes away. */
@@ -45,28 +48,10 @@ export interface ConsumerOptions {
   readonly opened: (subscription: Subscription) => void;
 }
 
-/** Thrown by `run` when the store or the transport failed and the handler did not: the attempt is not counted. */
-export class Postponed {
-  readonly cause: WaybillError;
-  constructor(cause: WaybillError) {
-    this.cause = cause;
-  }
-}
-/** Never throws: what a handler throws may be a Proxy that does when it is asked for its class. */
-export function isPostponed(thrown: unknown): thrown is Postponed {
-  try {
-    return thrown instanceof Postponed;
-  } catch {
-    return false;
-  }
-}
-/** Thrown by `run` when the delivery was found to be a repeat, or is settled already by its transaction. */
-export const alreadyApplied: unique symbol = Symbol("already applied");
-export const settledByTransaction: unique symbol = Symbol("settled by transaction");
-
 const resubscribeMs = 500;
 /** For the last settlements, when the handlers have ended. */
 const settleMs = 5_000;
+const disposeMs = 5_000;
 
 export function createConsumer(options: ConsumerOptions): Consumer {
   const { transport, clock, turn, plan, counters, observer } = options;
@@ -82,9 +67,10 @@ export function createConsumer(options: ConsumerOptions): Consumer {
   let userPaused = false;
   let overAbandoned = false;
   let held = false;
+  let admitting: readonly Item[] = [];
   let pumping: Promise<void> = Promise.resolve();
   let restart: Timer | undefined;
-  const delayed = new Map<Item, { readonly timer: Timer; readonly dueAt: number }>();
+  const delays = createDelays(clock);
   const stopped = new AbortController();
 
   const executor: Executor = createExecutor({
@@ -100,12 +86,8 @@ export function createConsumer(options: ConsumerOptions): Consumer {
     },
   });
 
-  function setState(next: SubscriptionState): void {
-    state = next;
-  }
-
   async function start(signal: AbortSignal): Promise<void> {
-    setState("starting");
+    state = "starting";
     for (let tries = 1; ; tries += 1) {
       try {
         await open(AbortSignal.any([signal, stopped.signal]));
@@ -114,11 +96,11 @@ export function createConsumer(options: ConsumerOptions): Consumer {
         const reason = thrown instanceof WaybillError ? thrown : new WaybillError("TRANSPORT", `${transport.name}: subscribing failed`, { cause: thrown });
         if (!reason.retryable || signal.aborted || stopping) {
           error = reason;
-          setState("failed");
+          state = stopping ? "stopped" : "failed";
           throw reason;
         }
         error = reason;
-          await pause(Math.min(resubscribeMs * tries, 10_000));
+        await pause(Math.min(resubscribeMs * tries, 10_000));
       }
     }
   }
@@ -135,12 +117,25 @@ export function createConsumer(options: ConsumerOptions): Consumer {
       topic: plan.topic, pattern: plan.pattern, group: plan.group, from: plan.from, credit: intake(), leaseMs: plan.leaseMs,
       order: plan.orderBy === "key" ? "key" : "none", inbox: false, native: plan.native, signal, onEvent,
     });
+    if (stopping) {
+      await opened[Symbol.asyncDispose]();
+      throw new WaybillError("CLOSED", "the subscription was stopped");
+    }
+    if (stopping) {
+      await withDeadline(Promise.resolve(opened[Symbol.asyncDispose]()), disposeMs, clock);
+      throw new WaybillError("CLOSED", "the subscription was stopped while it started");
+    }
     subscription = opened;
     options.opened(opened);
-    settler = createSettler({ subscription: opened, settled });
+    settler = createSettler({
+      subscription: opened,
+      settled: (settlement, outcome) => {
+        if (opened === subscription) settled(settlement, outcome);
+      },
+    });
     failures = createFailures({
       clock, plan, publisher: options.publisher, settler, capabilities: (topic) => transport.capabilities(topic),
-      delay, runAgain, done,
+      delay: delays.add, runAgain, done,
       retried(item, delayMs, failure) {
         counters.retried += 1;
         observer.retried(plan, item, delayMs, failure);
@@ -155,11 +150,14 @@ export function createConsumer(options: ConsumerOptions): Consumer {
       },
     });
     alone = createAloneQueue({ executor, holdIntake, flush: () => settler.flush(), note: (item) => failures.noteAlone(item) });
-    if (transport.capabilities(plan.topic).lease.level !== "none") {
+    // Of a pattern only each delivery can tell: its topics may be on several transports.
+    if (plan.topic === undefined || transport.capabilities(plan.topic).lease.level !== "none") {
       leases = keepLeases({ clock, leaseMs: plan.leaseMs, subscription: opened, visit, lost: loseItem });
     }
     error = undefined;
-    setState(userPaused ? "paused" : "running");
+    held = false;
+    state = userPaused ? "paused" : "running";
+    applyIntake();
     pumping = pump(opened);
   }
 
@@ -179,11 +177,22 @@ export function createConsumer(options: ConsumerOptions): Consumer {
   async function admit(batch: readonly Delivery[]): Promise<void> {
     counters.delivered += batch.length;
     unsettled += batch.length;
-    const repeats = options.applied === undefined ? undefined : await appliedOf(batch, options.applied);
-    const items: Item[] = [];
+    if (options.applied === undefined) return sort(batch.map(createItem), undefined);
+    // While the store is asked they may be taken away.
+    const items = batch.map(createItem);
+    admitting = items;
+    const repeats = await appliedOf(batch, options.applied);
+    admitting = [];
+    sort(items, repeats);
+  }
+
+  function sort(items: readonly Item[], repeats: readonly boolean[] | undefined): void {
+    const fresh: Item[] = [];
     const wallNow = clock.now();
-    for (let index = 0; index < batch.length; index += 1) {
-      const delivery = batch[index] as Delivery;
+    for (let index = 0; index < items.length; index += 1) {
+      const item = items[index] as Item;
+      if (item.gone) continue;
+      const { delivery } = item;
       if (stopping || (overAbandoned && delivery.leaseMs !== undefined)) {
         void settler.settle({ kind: "release", delivery });
         continue;
@@ -195,12 +204,15 @@ export function createConsumer(options: ConsumerOptions): Consumer {
       } else if (expiresAt !== undefined && expiresAt <= wallNow) {
         counters.expired += 1;
         settler.ack(delivery);
-      } else {
-        const item = createItem(delivery);
-        if (isFirst(delivery) || !remember(item)) items.push(item);
-      }
+      } else if (isFirst(delivery) || !isSpecial(item)) fresh.push(item);
     }
-    executor.add(items);
+    // What came with a suspect would be counted if that ends the process.
+    if (held && countsDeliveries()) for (const { delivery } of fresh) void settler.settle({ kind: "release", delivery });
+    else executor.add(fresh);
+  }
+
+  function countsDeliveries(): boolean {
+    return transport.capabilities(plan.topic).attempts.level !== "none";
   }
 
   async function appliedOf(batch: readonly Delivery[], applied: NonNullable<ConsumerOptions["applied"]>): Promise<readonly boolean[]> {
@@ -208,26 +220,13 @@ export function createConsumer(options: ConsumerOptions): Consumer {
     return applied(batch).catch(() => []);
   }
 
-  /** Fills in what is known of earlier attempts. True if it was given up or has to run alone. */
-  function remember(item: Item): boolean {
-    const { delivery } = item;
-    const can = transport.capabilities(delivery.message.topic);
-    const note = readNote(can.note.level === "none" ? delivery.message.headers[noteHeader] : delivery.note);
-    if (note !== undefined) {
-      item.failures = note.failures;
-      item.firstFailureAt = note.firstFailureAt;
-      item.alone = note.alone;
-    }
-    item.crashes = delivery.attempt === undefined ? item.alone : Math.max(0, delivery.attempt - 1 - item.failures);
-    item.attempt = item.failures + item.crashes + 1;
-    const canNote = can.note.level !== "none" || can.publishToGroup.level !== "none";
-    if (isPoison(item, plan.retry.attempts, canNote)) {
+  /** True if it was given up or has to run alone. */
+  function isSpecial(item: Item): boolean {
+    const standing = judge(item, transport.capabilities(item.delivery.message.topic), plan.retry.attempts);
+    if (standing === "poison") {
       failures.giveUp(item, new WaybillError("CRASH_POISON", `the process ended at ${item.crashes} attempts, the last of them alone`));
-      return true;
-    }
-    if (!isSuspect(item, plan.retry.attempts)) return false;
-    alone.add(item);
-    return true;
+    } else if (standing === "suspect") alone.add(item);
+    return standing !== "ordinary";
   }
 
   function finished(item: Item, attempt: Attempt, failed: boolean, thrown: unknown): void {
@@ -264,28 +263,22 @@ export function createConsumer(options: ConsumerOptions): Consumer {
     alone.ended(item);
   }
 
-  function delay(item: Item, delayMs: number, run: () => void): void {
-    const timer = clock.after(delayMs, () => {
-      delayed.delete(item);
-      if (!item.gone) run();
-    });
-    delayed.set(item, { timer, dueAt: clock.monotonic() + delayMs });
-  }
-
   function runAgain(item: Item): void {
     if (alone.active) executor.alone(item);
     else executor.again(item);
   }
 
-  function settled(_settlement: unknown, outcome: string): void {
+  function settled({ kind }: Settlement, outcome: SettleOutcome): void {
     unsettled -= 1;
     if (outcome === "lost") counters.lost += 1;
+    else if (kind === "release") counters.released += 1;
   }
 
   function visit(see: (item: Item) => void): void {
+    for (const item of admitting) see(item);
     executor.visit(see);
     alone.visit(see);
-    for (const item of delayed.keys()) see(item);
+    delays.visit(see);
   }
 
   function loseItem(item: Item, reason: WaybillError): void {
@@ -295,22 +288,21 @@ export function createConsumer(options: ConsumerOptions): Consumer {
   /** Not ours any more: nothing of it is settled, and what runs is told. */
   function lose(fits: (item: Item) => boolean, reason: WaybillError): void {
     executor.abort((item) => fits(item) && (item.gone = true), reason);
-    const taken = [...executor.withdraw(fits), ...alone.withdraw(fits), ...takeDelayed(fits)];
-    counters.lost += taken.length;
-    unsettled -= taken.length;
-    for (const item of taken) done(item);
+    counters.lost += withdraw(fits);
   }
 
-  function takeDelayed(fits: (item: Item) => boolean): Item[] {
-    const taken: Item[] = [];
-    for (const [item, { timer }] of delayed) {
-      if (!fits(item)) continue;
-      timer.cancel();
-      delayed.delete(item);
-      item.gone = true;
-      taken.push(item);
-    }
+  function takeAdmitting(fits: (item: Item) => boolean): Item[] {
+    const taken = admitting.filter((item) => !item.gone && fits(item));
+    for (const item of taken) item.gone = true;
     return taken;
+  }
+
+  /** Takes out all that fits and does not run; answers how many. */
+  function withdraw(fits: (item: Item) => boolean): number {
+    const taken = [...takeAdmitting(fits), ...executor.withdraw(fits), ...alone.withdraw(fits), ...delays.take(fits).map(({ item }) => item)];
+    unsettled -= taken.length;
+    for (const item of taken) done(item);
+    return taken.length;
   }
 
   async function onEvent(event: SubscriptionEvent): Promise<void> {
@@ -336,9 +328,7 @@ export function createConsumer(options: ConsumerOptions): Consumer {
 
   async function giveBack(part: string, deadlineMs: number): Promise<void> {
     const fits = (item: Item): boolean => item.delivery.part === part;
-    const taken = [...executor.withdraw(fits), ...alone.withdraw(fits), ...takeDelayed(fits)];
-    unsettled -= taken.length;
-    for (const item of taken) done(item);
+    withdraw(fits);
     const leftMs = Math.max(0, deadlineMs - performance.now());
     await withDeadline(executor.quiet(fits).then(() => settler.flush()), leftMs, clock);
     lose(fits, new WaybillError("LEASE_LOST", "the partition was given to another member"));
@@ -351,13 +341,13 @@ export function createConsumer(options: ConsumerOptions): Consumer {
     subscription = undefined;
     leases?.close();
     lose(() => true, reason);
-    unsettled = 0;
-    await withDeadline(Promise.resolve(broken[Symbol.asyncDispose]()), 5_000, clock);
+    alone.close();
+    await withDeadline(Promise.resolve(broken[Symbol.asyncDispose]()), disposeMs, clock);
     if (reason.retryable) {
-      setState("starting");
+      state = "starting";
       await pause(resubscribeMs);
       if (!stopping) await start(stopped.signal).catch(() => undefined);
-    } else setState("failed");
+    } else state = "failed";
   }
 
   function intake(): { readonly messages: number; readonly bytes: number } {
@@ -371,17 +361,15 @@ export function createConsumer(options: ConsumerOptions): Consumer {
 
   async function holdIntake(hold: boolean): Promise<void> {
     held = hold;
-    subscription?.credit(intake());
-    if (hold && transport.capabilities(plan.topic).attempts.level !== "none") releaseAll();
+    applyIntake();
+    if (hold && countsDeliveries()) releaseAll();
   }
 
   /** Gives back what has not started. */
   function releaseAll(): void {
-    const now = clock.monotonic();
     for (const item of executor.withdraw(() => true)) void settler.settle({ kind: "release", delivery: item.delivery });
-    for (const [item, { dueAt }] of [...delayed]) {
-      takeDelayed((other) => other === item);
-      failures.handBack(item, Math.max(0, dueAt - now));
+    for (const { item, leftMs } of delays.take(() => true)) {
+      failures.handBack(item, leftMs);
       done(item);
     }
   }
@@ -392,8 +380,11 @@ export function createConsumer(options: ConsumerOptions): Consumer {
     stopped.abort();
     restart?.cancel();
     const from = subscription;
-    if (from === undefined) return setState("stopped");
-    setState("draining");
+    if (from === undefined) {
+      state = "stopped";
+      return;
+    }
+    state = "draining";
     applyIntake();
     for (const item of alone.close()) void settler.settle({ kind: "release", delivery: item.delivery });
     releaseAll();
@@ -409,21 +400,21 @@ export function createConsumer(options: ConsumerOptions): Consumer {
     leases?.close();
     executor.close();
     subscription = undefined;
-    await withDeadline(Promise.resolve(from[Symbol.asyncDispose]()), 5_000, clock);
+    await withDeadline(Promise.resolve(from[Symbol.asyncDispose]()), disposeMs, clock);
     await withDeadline(pumping, 1_000, clock);
-    setState("stopped");
+    state = "stopped";
   }
 
   return {
     start,
     pause() {
       userPaused = true;
-      if (state === "running") setState("paused");
+      if (state === "running") state = "paused";
       applyIntake();
     },
     resume() {
       userPaused = false;
-      if (state === "paused") setState("running");
+      if (state === "paused") state = "running";
       applyIntake();
     },
     stop,
@@ -432,23 +423,4 @@ export function createConsumer(options: ConsumerOptions): Consumer {
       abandoned: executor.abandoned, healthy: (state === "running" || state === "paused") && !overAbandoned, error,
     }),
   };
-}
-
-/**
- * Where the transport counts, one crash while alone is enough; where it does not, the notes are the count. Where nothing can be
- * noted, the count alone has to tell that it was alone already.
- */
-function isPoison({ delivery, alone, crashes }: Item, attempts: number, canNote: boolean): boolean {
-  if (delivery.attempt === undefined) return delivery.takenOver && alone >= attempts;
-  if (!canNote) return crashes > 0 && delivery.attempt > attempts + 1;
-  return alone > 0 && delivery.attempt > alone;
-}
-
-function isSuspect({ delivery, alone, crashes }: Item, attempts: number): boolean {
-  if (delivery.attempt === undefined) return delivery.takenOver;
-  return alone > 0 || (crashes > 0 && delivery.attempt > attempts);
-}
-
-function isFirst(delivery: Delivery): boolean {
-  return (delivery.attempt === 1 || delivery.attempt === undefined) && delivery.note === undefined && !delivery.takenOver && !(noteHeader in delivery.message.headers);
 }

@@ -1,5 +1,5 @@
 import type { Attempt } from "./attempt.ts";
-import { alreadyApplied, Postponed, settledByTransaction } from "./consumer.ts";
+import { alreadyApplied, Postponed, settledByTransaction } from "./run-outcome.ts";
 import type { Clock } from "./clock.ts";
 import { withDeadline } from "./deadline.ts";
 import { isWaybillError, WaybillError } from "./errors.ts";

@@ -1,0 +1,44 @@
+import type { Clock, Timer } from "./clock.ts";
+import type { Item } from "./item.ts";
+
+/** Items that wait in process: for their next attempt, or for the next try to hand them over. */
+export interface Delays {
+  add(item: Item, delayMs: number, run: () => void): void;
+  /** Takes out those that fit; they will not run. */
+  take(fits: (item: Item) => boolean): readonly Delayed[];
+  visit(see: (item: Item) => void): void;
+}
+
+export interface Delayed {
+  readonly item: Item;
+  /** What was left to wait. */
+  readonly leftMs: number;
+}
+
+export function createDelays(clock: Clock): Delays {
+  const waiting = new Map<Item, { readonly timer: Timer; readonly dueAt: number }>();
+  return {
+    add(item, delayMs, run) {
+      const timer = clock.after(delayMs, () => {
+        waiting.delete(item);
+        if (!item.gone) run();
+      });
+      waiting.set(item, { timer, dueAt: clock.monotonic() + delayMs });
+    },
+    take(fits) {
+      const taken: Delayed[] = [];
+      const now = clock.monotonic();
+      for (const [item, { timer, dueAt }] of waiting) {
+        if (!fits(item)) continue;
+        timer.cancel();
+        waiting.delete(item);
+        item.gone = true;
+        taken.push({ item, leftMs: Math.max(0, dueAt - now) });
+      }
+      return taken;
+    },
+    visit(see) {
+      for (const item of waiting.keys()) see(item);
+    },
+  };
+}

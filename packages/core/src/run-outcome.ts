@@ -1,0 +1,22 @@
+import type { WaybillError } from "./errors.ts";
+
+/** Thrown by `run` when the store or the transport failed and the handler did not: the attempt is not counted. */
+export class Postponed {
+  readonly cause: WaybillError;
+  constructor(cause: WaybillError) {
+    this.cause = cause;
+  }
+}
+
+/** Never throws: what a handler throws may be a Proxy that does when it is asked for its class. */
+export function isPostponed(thrown: unknown): thrown is Postponed {
+  try {
+    return thrown instanceof Postponed;
+  } catch {
+    return false;
+  }
+}
+
+/** Thrown by `run` when the delivery was found to be a repeat, or is settled already by its transaction. */
+export const alreadyApplied: unique symbol = Symbol("already applied");
+export const settledByTransaction: unique symbol = Symbol("settled by transaction");
