@@ -48,6 +48,8 @@ export interface ConsumerOptions {
   readonly opened: (subscription: Subscription) => void;
 }
 
+const expiredMeanwhile = Symbol("expired meanwhile");
+
 const resubscribeMs = 500;
 /** For the last settlements, when the handlers have ended. */
 const settleMs = 5_000;
@@ -75,7 +77,7 @@ export function createConsumer(options: ConsumerOptions): Consumer {
 
   const executor: Executor = createExecutor({
     clock, turn, concurrency: plan.concurrency, keyed: plan.orderBy !== "none", timeoutMs: plan.timeoutMs, graceMs: plan.graceMs,
-    gates: options.gates, host: options.host, run: options.run, finished,
+    gates: options.gates, host: options.host, run, finished,
     abandonedChanged(count) {
       counters.abandoned = count;
       const over = count > plan.maxAbandoned;
@@ -246,6 +248,10 @@ export function createConsumer(options: ConsumerOptions): Consumer {
         counters.handled += 1;
         unsettled -= 1;
       }
+      done(item);
+    } else if (thrown === expiredMeanwhile) {
+      counters.expired += 1;
+      settler.ack(item.delivery);
       done(item);
     } else if (isPostponed(thrown)) {
       observer.postponed(plan, item, thrown.cause);

@@ -2,6 +2,7 @@ import type { Attempt } from "./attempt.ts";
 import { describeFailure } from "./cause.ts";
 import type { Clock } from "./clock.ts";
 import type { RequestContract } from "./contract.ts";
+import { withDeadline } from "./deadline.ts";
 import { isWaybillError, WaybillError } from "./errors.ts";
 import type { Publishing } from "./publishing.ts";
 import type { Delivery, Message, Subscription, Transport } from "./transport.ts";
@@ -45,6 +46,7 @@ interface Pending {
 
 /** Time-outs are that exact: one timer serves all requests. */
 const timeoutTickMs = 10;
+const closeMs = 5_000;
 const inboxCredit = { messages: 10_000, bytes: 64 * 1024 * 1024 };
 
 export function createRequester(options: RequesterOptions): Requester {
@@ -59,23 +61,25 @@ export function createRequester(options: RequesterOptions): Requester {
       topic: undefined, pattern: undefined, group: undefined, from: "latest", credit: inboxCredit, leaseMs: 30_000,
       order: "none", inbox: true, native: undefined, signal: closing.signal,
       onEvent(event) {
-        if (event.kind !== "failed") return;
-        // The next request opens another one; what waits on this one runs into its time-out or is told now.
-        inbox = undefined;
-        for (const id of [...pending.keys()]) settle(id, event.error);
+        if (event.kind === "failed") failed(opening, event.error);
       },
     });
-    opening.then(
-      (subscription) => void pump(subscription),
-      () => (inbox = undefined),
-    );
+    opening.then(pump).catch((error: unknown) => failed(opening, isWaybillError(error) ? error : new WaybillError("TRANSPORT", `${transport.name}: the inbox failed`, { cause: error })));
     return opening;
+  }
+
+  /** The next request opens another one; what waits on this one is told now. */
+  function failed(which: Promise<Subscription>, error: WaybillError): void {
+    if (inbox !== which) return;
+    inbox = undefined;
+    for (const id of [...pending.keys()]) settle(id, error);
   }
 
   async function pump(subscription: Subscription): Promise<void> {
     for await (const batch of subscription.deliveries()) {
       for (const delivery of batch) received(delivery);
-      void subscription.settle(batch.map((delivery) => ({ kind: "ack", delivery })));
+      // The answers give the credit back, and say nothing else that matters here.
+      subscription.settle(batch.map((delivery) => ({ kind: "ack", delivery }))).catch(() => undefined);
     }
   }
 
@@ -117,7 +121,6 @@ export function createRequester(options: RequesterOptions): Requester {
     const can = transport.capabilities(contract.topic);
     if (can.inbox.level === "none") throw new WaybillError("CAPABILITY", `${transport.name} has no request/reply on "${contract.topic}"`);
     if (settings.signal?.aborted === true) throw new WaybillError("ABORTED", "the caller's signal fired");
-    const { address } = await (inbox ??= open());
     const id = nextId();
     const answer = new Promise<unknown>((resolve, reject) => {
       const timer = timeouts.add(settings.timeoutMs, id);
@@ -125,17 +128,16 @@ export function createRequester(options: RequesterOptions): Requester {
       settings.signal?.addEventListener("abort", onAbort, { once: true });
       pending.set(id, { contract, resolve, reject, timer, timeoutMs: settings.timeoutMs, unlisten: () => settings.signal?.removeEventListener("abort", onAbort) });
     });
-    const addressing = {
-      ...(address === undefined ? {} : { replyTo: address }),
-      correlationId: id,
-      expiresAt: clock.now() + settings.timeoutMs,
-    };
-    publish(contract, body, settings, addressing).catch((error: unknown) => settle(id, asRequestError(error)));
+    publish(id, contract, body, settings, clock.now() + settings.timeoutMs).catch((error: unknown) => settle(id, asRequestError(error)));
     return answer;
   }
 
-  async function publish(contract: RequestContract, body: unknown, settings: RequestSettings, addressing: object): Promise<void> {
+  async function publish(id: string, contract: RequestContract, body: unknown, settings: RequestSettings, expiresAt: number): Promise<void> {
+    const { address } = await (inbox ??= open());
+    // Its time was over before there was an inbox.
+    if (!pending.has(id)) return;
     const choices = settings.headers === undefined ? undefined : { headers: settings.headers };
+    const addressing = { ...(address === undefined ? {} : { replyTo: address }), correlationId: id, expiresAt };
     const message = await publishing.build(contract.request, body, choices, undefined, addressing);
     await publishing.add(message, settings.signal);
   }
@@ -146,8 +148,8 @@ export function createRequester(options: RequesterOptions): Requester {
       closing.abort();
       timeouts.clear();
       for (const id of [...pending.keys()]) settle(id, new WaybillError("CLOSED", "the bus was closed before the reply came", { certainty: "indefinite" }));
-      const open = await inbox?.catch(() => undefined);
-      await open?.[Symbol.asyncDispose]();
+      const disposed = inbox?.then((open) => open[Symbol.asyncDispose]());
+      if (disposed !== undefined) await withDeadline(disposed, closeMs, clock);
     },
   };
 }
