@@ -88,6 +88,14 @@ export function createConsumer(options: ConsumerOptions): Consumer {
     },
   });
 
+  /** It may have waited behind others for longer than it is worth anything. */
+  function run(attempt: Attempt): unknown {
+    const { delivery, failures } = attempt.item;
+    const { expiresAt } = delivery.message;
+    if (expiresAt !== undefined && failures === 0 && expiresAt <= clock.now()) throw expiredMeanwhile;
+    return options.run(attempt);
+  }
+
   async function start(signal: AbortSignal): Promise<void> {
     state = "starting";
     for (let tries = 1; ; tries += 1) {
