@@ -38,6 +38,7 @@ const busSpec: ObjectSpec & SpecFor<BusOptions> = {
   compression: { type: "object", keys: compressionSpec },
   maxDecodedBytes: { type: "integer", min: 1 },
   outbox: { type: "array", of: storeSpec },
+  keepInbox: { type: "duration", min: 1_000 },
   clock: { type: "shape", methods: ["now", "monotonic", "after"], name: "a Clock" },
   logger: { type: "shape", methods: ["info", "warn", "error"], name: "a logger like pino" },
 };
@@ -51,6 +52,7 @@ export interface BusSettings {
   readonly maxBufferedBytes: number;
   readonly maxWaiting: number;
   readonly maxDecodedBytes: number;
+  readonly keepInboxMs: number;
 }
 
 /** Throws `CONFIG` with every wrong path. */
@@ -68,5 +70,6 @@ export function checkBusOptions(options: BusOptions): BusSettings {
     maxBufferedBytes: publish.maxBufferedBytes ?? 32 * 1024 * 1024,
     maxWaiting: publish.maxWaiting ?? 10_000,
     maxDecodedBytes: options.maxDecodedBytes ?? 64 * 1024 * 1024,
+    keepInboxMs: durationMs(options.keepInbox ?? "7d", "bus.keepInbox"),
   };
 }

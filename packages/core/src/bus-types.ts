@@ -199,6 +199,8 @@ export interface BusOptions<T extends Transport = Transport> {
   readonly maxDecodedBytes?: number;
   /** Outbox rows of these stores are sent by this bus. Stores of `exactlyOnce` are added by themselves. */
   readonly outbox?: readonly Store[];
+  /** How long inbox rows are kept; a repeat that comes later is applied again. Default 7 days. */
+  readonly keepInbox?: Duration;
   readonly clock?: Clock;
   readonly logger?: Logger;
 }

@@ -23,7 +23,7 @@ import { createObserver } from "./observer.ts";
 import { checkPattern, hasWildcard } from "./pattern.ts";
 import { createPublisher } from "./publisher.ts";
 import { createPublishing } from "./publishing.ts";
-import { createRelays } from "./relay.ts";
+import { createRelays } from "./relays.ts";
 import { answer, createRequester } from "./request.ts";
 import { fixed } from "./retry.ts";
 import type { Store } from "./store/store.ts";
@@ -80,7 +80,7 @@ export function createBus<T extends Transport>(options: BusOptions<T>): Bus<T> {
   });
   const requester = createRequester({ transport, clock, publishing, wire, nextId, namespaced, mustBeOpen });
   const relays = createRelays({
-    owner: `${name}/${nextId()}`, publisher, wire, clock, openTimeoutMs: settings.connectTimeoutMs,
+    owner: `${name}/${nextId()}`, publisher, wire, clock, openTimeoutMs: settings.connectTimeoutMs, keepInboxMs: settings.keepInboxMs,
     joins: (store) => store.joins(transport),
     sent: (count) => (metrics.bus.relayed += count),
   });

@@ -19,7 +19,7 @@ import type { Observer } from "./observer.ts";
 import type { Plan } from "./plan.ts";
 import type { Publisher } from "./publisher.ts";
 import type { Parent, Publishing } from "./publishing.ts";
-import type { Relays } from "./relay.ts";
+import type { Relays } from "./relays.ts";
 import { planOf } from "./subscription-options.ts";
 import { deadLetterGroup, type Message, type Subscription, type Transport } from "./transport.ts";
 import type { Turn } from "./turn.ts";

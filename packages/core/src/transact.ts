@@ -1,7 +1,7 @@
 import type { PublishChoices, Published } from "./bus-types.ts";
 import type { Contract } from "./contract.ts";
 import type { Publishing } from "./publishing.ts";
-import type { Relays } from "./relay.ts";
+import type { Relays } from "./relays.ts";
 import type { Store } from "./store/store.ts";
 import type { Message, Transport } from "./transport.ts";
 import type { Wire } from "./wire.ts";
