@@ -57,6 +57,7 @@ export async function openLink(
   let member: number | undefined;
   let ids = 0;
   let started = 0;
+  let starting: Worker | undefined;
   let closing = false;
 
   function beat(): void {
@@ -95,13 +96,14 @@ export async function openLink(
   /** Resolves when the file is open; then the worker's messages are received. */
   function start(): Promise<void> {
     const source = import.meta.url.endsWith(".ts");
-    const starting = new Worker(new URL(source ? "./worker/main.ts" : "./worker/main.js", import.meta.url), {
+    const begun = new Worker(new URL(source ? "./worker/main.ts" : "./worker/main.js", import.meta.url), {
       workerData: { ...settings, shared: shared.buffer, member, incarnation: started++ } satisfies WorkerSettings,
       name: "waybill-embedded",
     });
+    starting = begun;
     return new Promise((resolve, reject) => {
       let opened = false;
-      starting.on("message", (message: FromWorker) => {
+      begun.on("message", (message: FromWorker) => {
         if (opened) {
           const gate = events.held?.();
           if (gate === undefined) receive(message);
@@ -109,17 +111,17 @@ export async function openLink(
         } else if (message.t === "opened") {
           opened = true;
           member = message.member;
-          worker = starting;
+          worker = begun;
           resolve();
         } else if (message.t === "refused") reject(toError(message.failure));
       });
-      starting.on("error", (error) => {
+      begun.on("error", (error) => {
         if (!opened) reject(toError({ code: "CONNECTION", text: "the embedded worker could not start" }, error));
       });
-      starting.on("exit", () => {
+      begun.on("exit", () => {
         leaveTurns(settings.turns, settings.place);
         if (!opened) reject(toError({ code: "CONNECTION", text: "the embedded worker ended while it opened the file" }));
-        else if (worker === starting) ended();
+        else if (worker === begun) ended();
       });
     });
   }
@@ -188,6 +190,7 @@ export async function openLink(
   } catch (error) {
     closing = true;
     clearInterval(timer);
+    void starting?.terminate();
     throw error;
   } finally {
     abort.stop();

@@ -73,13 +73,18 @@ export function openSection({ path, settings, place, committed }: SectionOptions
   function open(): Opened {
     if (opened !== undefined) return opened;
     const connection = openFile(path, { maxFileBytes: settings.maxFileBytes, checkpointPages: 0, lockTimeoutMs: settings.lockTimeoutMs });
-    const sql = openUserSql(connection);
-    // The worker has set the clock by now; this reads it.
-    connection.exec("begin immediate");
-    const clock = openClock(connection);
-    connection.exec("commit");
-    opened = { connection, catalog: openCatalog(connection), clock, sql };
-    return opened;
+    try {
+      const sql = openUserSql(connection);
+      // The worker has set the clock by now; this reads it.
+      connection.exec("begin immediate");
+      const clock = openClock(connection);
+      connection.exec("commit");
+      opened = { connection, catalog: openCatalog(connection), clock, sql };
+      return opened;
+    } catch (error) {
+      connection.close();
+      throw error;
+    }
   }
 
   async function begin(): Promise<Opened> {
@@ -140,7 +145,12 @@ export function openSection({ path, settings, place, committed }: SectionOptions
 
   async function admit(on: Opened, seat: OwnSeat): Promise<void> {
     if (seat.state !== "waiting") return;
-    on.connection.prepare("savepoint handler").run();
+    try {
+      on.connection.prepare("savepoint handler").run();
+    } catch (error) {
+      refuse(seat, wrap(error, false));
+      return;
+    }
     inside = seat;
     seat.state = "inside";
     const gone = new Promise<void>((resolve) => {

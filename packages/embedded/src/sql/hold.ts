@@ -22,6 +22,14 @@ export function holdGroup(connection: Connection, group: number, taker: Taker, n
   return true;
 }
 
+/** Until when somebody else holds the group; undefined: nobody does. Needs no transaction. */
+export function heldUntil(connection: Connection, group: number, taker: Taker, now: number): number | undefined {
+  const row = connection.one("select holder, hold_until from waybill_groups where id = ?", group);
+  if (row === undefined || row[0] === null || Number(row[0]) === holderOf(taker.owner, taker.sub)) return undefined;
+  const until = Number(row[1]);
+  return until > now ? until : undefined;
+}
+
 /** Of anybody else. */
 function isInHand(connection: Connection, group: number, taker: Taker, now: number): boolean {
   const lease = connection.one(

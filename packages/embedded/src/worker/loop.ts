@@ -97,7 +97,17 @@ export function startLoop(settings: WorkerSettings, post: Post, end: () => void)
     try {
       cycle(session);
     } catch (error) {
-      trouble(error);
+      if (troubleOf(error) === "corrupt") endAll(failureOf(error, false));
+      else trouble(error);
+    }
+  }
+
+  /** A page that every fetch needs is broken. */
+  function endAll(failure: Failure): void {
+    refuseAll(failure);
+    for (const sub of subs.values()) {
+      if (isHungry(sub)) post({ t: "ended", sub: sub.id, failure });
+      sub.dirty = false;
     }
   }
 

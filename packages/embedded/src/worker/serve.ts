@@ -1,5 +1,6 @@
 import { grab, type Grab } from "../sql/lease.ts";
-import { holdGroup } from "../sql/hold.ts";
+import { troubleOf } from "../sql/connection.ts";
+import { heldUntil, holdGroup } from "../sql/hold.ts";
 import { inboxPrefix } from "../sql/pattern.ts";
 import { quarantine, type Unsound } from "../sql/read.ts";
 import { endLeasesOf } from "../sql/recover.ts";
@@ -81,6 +82,11 @@ export function hasRoom(sub: Sub): boolean {
 /** Whether a fetch would find something: looked at without the write lock. */
 export function probe(session: Session, sub: GroupSub, now: number): boolean {
   for (const group of sub.groups) {
+    const held = sub.taker.ordered ? heldUntil(session.connection, group.id, { ...sub.taker, owner: session.owner }, now) : undefined;
+    if (held !== undefined) {
+      sub.dueAt = Math.min(sub.dueAt, held, now + 1000);
+      continue;
+    }
     const fresh = session.connection.one(
       "select 1 from waybill_cursors c join waybill_streams s on s.id = c.stream where c.grp = ? and c.next < s.next limit 1",
       group.id,
@@ -131,8 +137,7 @@ export type Post = (message: FromWorker, transfer?: ArrayBuffer[]) => void;
 export function handOver(session: Session, sub: GroupSub, grabs: readonly Grab[], post: Post): void {
   for (const one of grabs) {
     const { message, unsound } = readGrab(session, one, sub.id);
-    if (unsound.length > 0) {
-      session.write(() => setAside(session, one, unsound));
+    if (unsound.length > 0 && tryWrite(session, () => setAside(session, one, unsound))) {
       post({ t: "gap", sub: sub.id, count: unsound.length, reason: gapReason(unsound) });
       // They use no credit.
       sub.given -= unsound.length;
@@ -140,6 +145,17 @@ export function handOver(session: Session, sub: GroupSub, grabs: readonly Grab[]
     if (message === undefined) continue;
     sub.givenBytes += message.bytes;
     post(message, [message.data, message.meta]);
+  }
+}
+
+/** Without room, or without the lock, it is met and told at the next delivery. */
+function tryWrite(session: Session, run: () => void): boolean {
+  try {
+    session.write(run);
+    return true;
+  } catch (error) {
+    if (troubleOf(error) === "io") throw error;
+    return false;
   }
 }
 
@@ -171,7 +187,7 @@ export function serveReader(session: Session, sub: ReaderSub, post: Post): void 
   const out = readOn(session, sub);
   if (out.gap > 0) post({ t: "gap", sub: sub.id, count: out.gap, reason: "deleted by retention before they were read" });
   if (out.unsound.length > 0) {
-    session.write(() => {
+    tryWrite(session, () => {
       for (const bad of out.unsound) quarantine(session.connection, bad.stream, [bad], session.clock.now());
     });
     post({ t: "gap", sub: sub.id, count: out.unsound.length, reason: gapReason(out.unsound) });

@@ -33,6 +33,8 @@ export interface Session {
 }
 
 const pauseMs = 0.1;
+/** Who has not committed for so long gets the lock between two of ours; from then on we pause. */
+const foreignMs = 500;
 
 /** Goes on over the sessions of one worker. */
 export interface LeaseCount {
@@ -54,6 +56,7 @@ export function openSession(
   try {
     const catalog = openCatalog(connection);
     let version = -1;
+    let foreignAt = 0;
     const clock = transact(connection, turns, settings.lockTimeoutMs, () => openClock(connection));
     const { deduplicationMs: windowMs, deduplicationMessages: maxMessages } = settings;
     const repeats = windowMs === 0 ? undefined : watchRepeats({ connection, clock, windowMs, maxMessages });
@@ -87,13 +90,14 @@ export function openSession(
           catalog.forget();
           throw error;
         } finally {
-          if (session.crowded) sleepMs(pauseMs);
+          if (session.crowded && performance.now() - foreignAt < foreignMs) sleepMs(pauseMs);
         }
       },
       changed() {
         const now = Number(connection.one("pragma data_version")![0]);
         const differs = now !== version;
         version = now;
+        if (differs) foreignAt = performance.now();
         return differs;
       },
       nextLease: () => session.owner * 0x1_0000_0000 + leases.next++,
