@@ -1,5 +1,5 @@
 import { deadLetterGroup } from "@waybill/core";
-import type { HandleMiddleware, Store, Subscription, Transport } from "@waybill/core";
+import type { HandleMiddleware, Store, StoreTransaction, Subscription, Transport } from "@waybill/core";
 import { around, innermost, onCommit, wrapped } from "./around.ts";
 
 /** Where a process may die; the meanings are those of RELIABILITY.md. */
@@ -30,35 +30,67 @@ export interface CrashSite {
   transport(inner: Transport): Transport;
   store(inner: Store): Store;
   readonly middleware: HandleMiddleware;
+  readonly die: Die;
 }
 
-/** The same transport, store and middleware, with one place where the process dies. */
-export function crashSite(plan: CrashPlan | undefined, die: Die): CrashSite {
+/**
+ * The same transport, store and middleware, with one place where the process dies. Where that is only played, what the dead
+ * one had begun in the store is rolled back, as a database does for a client that is gone, and nothing of it goes on.
+ */
+export function crashSite(plan: CrashPlan | undefined, end: Die): CrashSite {
   let times = 0;
+  let dead = false;
+  const open = new Set<StoreTransaction>();
   const at = (point: CrashPoint): boolean => plan?.point === point && (times += 1) === plan.after;
+  const die: Die = () => {
+    dead = true;
+    const gone = end();
+    for (const transaction of open) void transaction.rollback();
+    return gone;
+  };
+  const alive = async <T>(call: () => Promise<T>): Promise<T> => {
+    if (dead) await never;
+    const answer = await call();
+    if (dead) await never;
+    return answer;
+  };
   return {
+    die,
     transport: (inner) => (plan === undefined ? inner : dying(inner, at, die, plan.point)),
     store: (inner) => ({
       name: inner.name,
       outbox: {
-        take: (options) => inner.outbox.take(options),
+        take: (options) => alive(() => inner.outbox.take(options)),
         async done(owner, rows) {
           if (at("CP9")) await die();
-          return inner.outbox.done(owner, rows);
+          return alive(() => inner.outbox.done(owner, rows));
         },
-        release: (owner, rows) => inner.outbox.release(owner, rows),
+        release: (owner, rows) => alive(() => inner.outbox.release(owner, rows)),
         backlog: () => inner.outbox.backlog(),
         watch: (wake) => inner.outbox.watch(wake),
       },
       open: (options) => inner.open(options),
       close: () => inner.close(),
       joins: (transport) => inner.joins(innermost(transport)),
-      begin: (options) =>
-        onCommit(inner.begin(options), async (commit) => {
+      begin(options) {
+        const transaction = inner.begin(options);
+        open.add(transaction);
+        const rollback = transaction.rollback.bind(transaction);
+        Object.defineProperty(transaction, "rollback", {
+          value: async () => {
+            open.delete(transaction);
+            await rollback();
+          },
+        });
+        return onCommit(transaction, async (commit) => {
+          if (dead) await never;
           await commit();
+          open.delete(transaction);
           if (at("CP8")) await die();
-        }),
-      applied: (group, ids) => inner.applied(group, ids),
+          if (dead) await never;
+        });
+      },
+      applied: (group, ids) => alive(() => inner.applied(group, ids)),
       forget: (olderThanMs) => inner.forget(olderThanMs),
       [Symbol.asyncDispose]: () => inner[Symbol.asyncDispose](),
     }),
@@ -67,10 +99,13 @@ export function crashSite(plan: CrashPlan | undefined, die: Die): CrashSite {
         await soon();
         await die();
       }
+      if (dead) await never;
       return next(call);
     },
   };
 }
+
+const never = new Promise<never>(() => undefined);
 
 function dying(inner: Transport, at: (point: CrashPoint) => boolean, die: Die, point: CrashPoint): Transport {
   return around(inner, {

@@ -122,7 +122,7 @@ function consume(
       ...(store === undefined ? {} : { exactlyOnce: site.store(store.store) }),
     },
     async (work, ctx) => {
-      if (work.poison === true) await stage.die();
+      if (work.poison === true) await site.die();
       if (script.failEvery !== undefined && work.number % script.failEvery === 0) throw new Error("fails for good");
       await new Promise(setImmediate);
       if (store !== undefined) await store.apply(ctx.tx, script.group, ctx.message.id);

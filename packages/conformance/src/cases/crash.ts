@@ -29,7 +29,7 @@ export const crashCases: readonly Case[] = crashes.map(({ point, properties, run
   together: true,
   deadlineMs: 90_000,
   async prove(rig) {
-    const deaths = rig.scale(3, 20);
+    const deaths = rig.scale(2, 20);
     const { verdict } = await crashRun(rig, { ...run, point, deaths });
     assertValid(verdict);
     assert.equal(verdict.counts.crashes, deaths);

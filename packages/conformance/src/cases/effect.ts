@@ -188,7 +188,7 @@ async function killed(rig: Rig, point: CrashPoint): Promise<void> {
     // A joined store acknowledges with its commit, and publishes without an outbox.
     if (where === "joined" && (point === "CP6" || point === "CP9")) continue;
     const output = rig.unique("out");
-    const ran = await crashRun(rig, { victim: "consumer", point, deaths: rig.scale(2, 20), consumer: { store: where, output } });
+    const ran = await crashRun(rig, { victim: "consumer", point, deaths: rig.scale(1, 10), consumer: { store: where, output } });
     assertValid(ran.verdict);
     outboxAgrees(rig, ran);
   }
