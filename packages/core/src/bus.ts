@@ -177,8 +177,8 @@ export function createBus<T extends Transport>(options: BusOptions<T>): Bus<T> {
     },
     reply(contract: RequestContract, choices: SubscribeChoices, handler: ReplyHandler<unknown, unknown>) {
       return define({
-        ...subjectOf(contract.request as Contract), choices, kind: "reply",
-        answer: (attempt, work) => answer(attempt, contract, publishing, work), handle: handler as Handler<unknown>,
+        ...subjectOf(contract.request), choices, kind: "reply",
+        answer: (attempt, work) => answer(attempt, contract, publishing, work), handle: handler,
       });
     },
     request(contract: RequestContract, body: unknown, choices: { timeout?: Duration; signal?: AbortSignal; headers?: Record<string, string> } = {}) {

@@ -88,8 +88,8 @@ export function request<Q extends StandardSchema, A extends StandardSchema>(
   return Object.freeze({
     kind: "request",
     topic,
-    request: contract("command", topic, { ...shared, schema: asked }) as Contract<InputOf<Q>, OutputOf<Q>>,
-    reply: contract("event", topic, { ...shared, schema: answered }) as Contract<InputOf<A>, OutputOf<A>>,
+    request: contract("command", topic, { ...shared, schema: asked }),
+    reply: contract("event", topic, { ...shared, schema: answered }),
   });
 }
 
@@ -152,8 +152,9 @@ function reasonOf(issue: StandardIssue, body: unknown): string {
 }
 
 function quotes(message: string, found: unknown, depth = 3): boolean {
-  if (found === undefined || found === null || typeof found === "boolean" || found === "") return false;
-  if (typeof found !== "object") return message.includes(String(found));
+  if (typeof found === "string") return found !== "" && message.includes(found);
+  if (typeof found === "number" || typeof found === "bigint") return message.includes(String(found));
+  if (typeof found !== "object" || found === null) return false;
   return depth > 0 && Object.values(found).some((part) => quotes(message, part, depth - 1));
 }
 

@@ -109,7 +109,7 @@ export function createExecutor(options: ExecutorOptions): Executor {
 
   async function work(slot: Slot): Promise<void> {
     // The first await keeps whoever woke the slot from running a handler on its own stack.
-    await undefined;
+    await Promise.resolve();
     for (;;) {
       if (closed) break;
       const item = take();

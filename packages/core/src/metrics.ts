@@ -83,7 +83,7 @@ export function createMetrics(): Metrics {
     },
     group(topic, group) {
       let byGroup = groups.get(topic);
-      if (byGroup === undefined) groups.set(topic, (byGroup = new Map()));
+      if (byGroup === undefined) groups.set(topic, (byGroup = new Map<string, GroupCounters>()));
       let counters = byGroup.get(group);
       if (counters === undefined) byGroup.set(group, (counters = newGroup()));
       return counters;

@@ -225,7 +225,7 @@ export function createPublisher(options: PublisherOptions): Publisher {
     try {
       answer = transport.publish(messages, { signal: abort.signal });
     } catch (error) {
-      answer = Promise.reject(error as Error);
+      answer = Promise.reject(error);
     }
     answer.then(
       (outcomes) => answered(lane, batch, outcomes),

@@ -66,7 +66,7 @@ export function createPublishing(options: PublishingOptions): Publishing {
     try {
       return chain({ contract, body, options: choices ?? noChoices, parent });
     } catch (error) {
-      return Promise.reject(error as Error);
+      return Promise.reject(error);
     }
   }
 
@@ -77,7 +77,7 @@ export function createPublishing(options: PublishingOptions): Publishing {
       return message instanceof Promise ? addBuilt(message, choices?.signal) : add(message, choices?.signal);
     } catch (error) {
       options.refused(namespaced(contract.topic));
-      return Promise.reject(error as Error);
+      return Promise.reject(error);
     }
   }
 

@@ -82,7 +82,8 @@ export function createRelays(options: RelaysOptions): Relays {
       stopped = true;
       for (const timer of forgetting.values()) timer.cancel();
       if (!started && opening.size === 0) return;
-      await Promise.all([...relays.values()].map((relay) => relay?.stop(drainOver)));
+      const running = [...relays.values()].filter((relay) => relay !== undefined);
+      await Promise.all(running.map((relay) => relay.stop(drainOver)));
     },
     get healthy() {
       return [...relays.values()].every((relay) => relay?.error === undefined);

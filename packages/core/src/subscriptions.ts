@@ -198,7 +198,7 @@ export function createSubscriptions(options: SubscriptionsOptions): Subscription
   }
 
   function innerOf(definition: Definition, plan: Plan, exactlyOnce: ExactlyOnce | undefined): (body: unknown, attempt: Attempt) => unknown {
-    if (definition.kind !== "batch") return definition.handle as (body: unknown, attempt: Attempt) => unknown;
+    if (definition.kind !== "batch") return definition.handle;
     const batcher = definition.batcher({ clock, size: plan.batchSize, withinMs: plan.withinMs, group: plan.group, exactlyOnce });
     return (body, attempt) => batcher.add(attempt, body);
   }
