@@ -17,11 +17,14 @@ void test("memory() has a broker of its own; with a broker it is one of several 
 });
 
 void test("wrong options are all named", () => {
-  assert.throws(() => memory({ shape: "log", partitions: 0, maxDepth: 1 } as never), (error: Error) => {
-    assert.match(error.message, /memory\.partitions/);
-    assert.match(error.message, /memory\.maxDepth/);
-    return true;
-  });
+  assert.throws(
+    () => memory({ shape: "log", partitions: 0, maxDepth: 1 } as never),
+    (error: Error) => {
+      assert.match(error.message, /memory\.partitions/);
+      assert.match(error.message, /memory\.maxDepth/);
+      return true;
+    },
+  );
   assert.throws(() => memory({ shape: "ring" } as never), { code: "CONFIG" });
 });
 
@@ -72,8 +75,17 @@ void test("ending the iteration stops intake, and what is in hand can still be s
   assert.throws(() => subscription.deliveries()[Symbol.asyncIterator](), { code: "BUSY" });
   const taken: Delivery[] = [];
   const stopping = await rig.transport.subscribe({
-    topic: "orders", pattern: undefined, group: "billing", from: "latest", credit: { messages: 1, bytes: 1 }, leaseMs: 30_000, order: "none", inbox: false,
-    native: undefined, signal, onEvent: () => undefined,
+    topic: "orders",
+    pattern: undefined,
+    group: "billing",
+    from: "latest",
+    credit: { messages: 1, bytes: 1 },
+    leaseMs: 30_000,
+    order: "none",
+    inbox: false,
+    native: undefined,
+    signal,
+    onEvent: () => undefined,
   });
   await rig.publish(message("a"), message("b"));
   for await (const batch of stopping.deliveries()) {
@@ -155,7 +167,13 @@ void test("a broker that goes away takes nothing with it: what was in hand is lo
   rig.broker.start();
   await rig.publish(message("b"));
   await taker.until(3);
-  assert.deepEqual(taker.deliveries.slice(1).map(({ message, attempt }) => [message.body, attempt]), [["a", 2], ["b", 1]]);
+  assert.deepEqual(
+    taker.deliveries.slice(1).map(({ message, attempt }) => [message.body, attempt]),
+    [
+      ["a", 2],
+      ["b", 1],
+    ],
+  );
   assert.deepEqual(rig.statuses, ["connecting", "connected", "disconnected", "connecting", "connected"]);
   await rig.transport.close();
 });
@@ -174,7 +192,13 @@ void test("a crashed transport hears and says nothing until it is closed", async
   await rig.publish(message("b"));
   const heir = await rig.subscribe();
   await heir.until(2);
-  assert.deepEqual(heir.deliveries.map(({ message, attempt }) => [message.body, attempt]), [["a", 2], ["b", 1]]);
+  assert.deepEqual(
+    heir.deliveries.map(({ message, attempt }) => [message.body, attempt]),
+    [
+      ["a", 2],
+      ["b", 1],
+    ],
+  );
   assert.equal(taker.deliveries.length, 1);
   await dying.close();
   assert.equal(errorOf((await publish)[0]).certainty, "indefinite");
@@ -196,10 +220,22 @@ void test("whoever handles without waiting lets the event loop have its turn", a
   const transport = memory();
   await transport.connect({ signal, onStatus: () => undefined });
   const subscription = await transport.subscribe({
-    topic: "orders", pattern: undefined, group: "billing", from: "latest", credit: { messages: 1, bytes: 1 }, leaseMs: 30_000, order: "none", inbox: false,
-    native: undefined, signal, onEvent: () => undefined,
+    topic: "orders",
+    pattern: undefined,
+    group: "billing",
+    from: "latest",
+    credit: { messages: 1, bytes: 1 },
+    leaseMs: 30_000,
+    order: "none",
+    inbox: false,
+    native: undefined,
+    signal,
+    onEvent: () => undefined,
   });
-  await transport.publish(Array.from({ length: 20_000 }, (_, body) => message(body)), { signal });
+  await transport.publish(
+    Array.from({ length: 20_000 }, (_, body) => message(body)),
+    { signal },
+  );
   let turns = 0;
   let handled = 0;
   const count = setInterval(() => (turns += 1), 1);
@@ -237,8 +273,17 @@ void test("what belongs to the broker cannot be said of one transport", () => {
 void test("an iteration is asked for one batch at a time", async () => {
   const rig = await createRig();
   const subscription = await rig.transport.subscribe({
-    topic: "orders", pattern: undefined, group: "billing", from: "latest", credit: { messages: 1, bytes: 1 }, leaseMs: 30_000, order: "none", inbox: false,
-    native: undefined, signal, onEvent: () => undefined,
+    topic: "orders",
+    pattern: undefined,
+    group: "billing",
+    from: "latest",
+    credit: { messages: 1, bytes: 1 },
+    leaseMs: 30_000,
+    order: "none",
+    inbox: false,
+    native: undefined,
+    signal,
+    onEvent: () => undefined,
   });
   const iterator = subscription.deliveries()[Symbol.asyncIterator]();
   const first = iterator.next();

@@ -1,7 +1,22 @@
 import { WaybillError } from "../errors.ts";
 import type {
-  ConnectOptions, Delivery, Lanes, Message, PublishOptions, PublishOutcome, Settlement, SettleOutcome, SubscribeRequest, Subscription,
-  Transaction, Transport, TransportStatus,
+  BrowseRequest,
+  ConnectOptions,
+  Delivery,
+  Lanes,
+  Message,
+  Position,
+  PublishOptions,
+  PublishOutcome,
+  Settlement,
+  SettleOutcome,
+  StartPosition,
+  SubscribeRequest,
+  Subscription,
+  Topology,
+  Transaction,
+  Transport,
+  TransportStatus,
 } from "../transport.ts";
 import type { Turn } from "../turn.ts";
 import { freezeBody } from "./body.ts";
@@ -9,7 +24,7 @@ import { createHeld, type Loss } from "./held.ts";
 import { createIntake } from "./intake.ts";
 import type { MemoryPublishNative, MemorySubscribeNative, Settings } from "./options.ts";
 import { filled, refusedAll } from "./outcomes.ts";
-import type { Attachment, CommitFault, Port, Shape } from "./shape.ts";
+import type { Attachment, CommitFault, Port, Shape, TransactionLink } from "./shape.ts";
 
 export type MemoryTransport = Transport<MemoryPublishNative, MemorySubscribeNative>;
 
@@ -104,7 +119,9 @@ export function createLink(host: Host, name: string): Link {
   }
 
   function publishLater(
-    messages: readonly Message[], { signal, tx }: PublishOptions, holds: "publishes" | "confirms",
+    messages: readonly Message[],
+    { signal, tx }: PublishOptions,
+    holds: "publishes" | "confirms",
   ): Promise<readonly PublishOutcome[]> {
     const outcomes = holds === "confirms" ? publishNow(messages, tx) : undefined;
     // A blocked broker says so, and nothing is written to it. A broken connection says nothing about what was on its way.
@@ -148,7 +165,11 @@ export function createLink(host: Host, name: string): Link {
     };
   }
 
-  function settle({ attachment }: Open, settlements: readonly Settlement[], tx: Transaction | undefined): Promise<readonly SettleOutcome[]> {
+  function settle(
+    { attachment }: Open,
+    settlements: readonly Settlement[],
+    tx: Transaction | undefined,
+  ): Promise<readonly SettleOutcome[]> {
     const count = settlements.length;
     if (state === "dead") return held.hold({ give: () => filled(count, "unknown"), lose: () => filled(count, "unknown") });
     // What it held went back when it ended, or when the connection broke.
@@ -182,6 +203,12 @@ export function createLink(host: Host, name: string): Link {
     return answer();
   }
 
+  /** Of the connection as it is now: when that breaks, the transaction ends with it. */
+  function transactionLink(): TransactionLink {
+    const began = epoch;
+    return { isUp: () => state === "up" && epoch === began, commitFault: host.commitFault };
+  }
+
   const transport: MemoryTransport = {
     name: settings.shape === "queue" ? "memory" : `memory-${settings.shape}`,
     client: host.client,
@@ -191,22 +218,8 @@ export function createLink(host: Host, name: string): Link {
     close,
     publish,
     subscribe,
+    ...facesOf(shape, ask, transactionLink),
   };
-  const { begin, inspect, declare, check, browse, remove, seek } = shape;
-  if (begin !== undefined) {
-    transport.begin = ({ signal }) =>
-      ask(() => {
-        const began = epoch;
-        return begin({ isUp: () => state === "up" && epoch === began, commitFault: host.commitFault });
-      }, signal);
-  }
-  if (inspect !== undefined) transport.inspect = (topic, group) => ask(() => inspect(topic, group));
-  if (declare !== undefined) transport.declare = (topology) => ask(() => declare(topology));
-  if (check !== undefined) transport.check = (topology) => ask(() => check(topology));
-  if (browse !== undefined) transport.browse = (request) => ask(() => browse(request), request.signal);
-  if (remove !== undefined) transport.remove = (topic, group, positions) => ask(() => remove(topic, group, positions));
-  if (seek !== undefined) transport.seek = (topic, group, to) => ask(() => seek(topic, group, to));
-
   const link: Link = {
     transport,
     goDown() {
@@ -245,6 +258,22 @@ export function createLink(host: Host, name: string): Link {
   }
 
   return link;
+}
+
+type Ask = <T>(answer: () => T, signal?: AbortSignal) => Promise<T>;
+
+/** Those members of the contract that this shape has. */
+function facesOf(shape: Shape, ask: Ask, transactionLink: () => TransactionLink): Partial<MemoryTransport> {
+  const { begin, inspect, declare, check, browse, remove, seek } = shape;
+  return {
+    ...(begin && { begin: ({ signal }: { readonly signal: AbortSignal }) => ask(() => begin(transactionLink()), signal) }),
+    ...(inspect && { inspect: (topic: string, group: string) => ask(() => inspect(topic, group)) }),
+    ...(declare && { declare: (topology: Topology) => ask(() => declare(topology)) }),
+    ...(check && { check: (topology: Topology) => ask(() => check(topology)) }),
+    ...(browse && { browse: (request: BrowseRequest) => ask(() => browse(request), request.signal) }),
+    ...(remove && { remove: (topic: string, group: string, positions: readonly Position[]) => ask(() => remove(topic, group, positions)) }),
+    ...(seek && { seek: (topic: string, group: string, to: StartPosition) => ask(() => seek(topic, group, to)) }),
+  };
 }
 
 function refuse(messages: readonly Message[], error: WaybillError): Promise<readonly PublishOutcome[]> {

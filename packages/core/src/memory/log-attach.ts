@@ -28,10 +28,15 @@ export function attachLogGroup(topics: Topics<LogTopic>, clock: Clock, request: 
   }
 
   function enter(): void {
-    if (request.topic !== undefined) return join(topics.ensure(request.topic));
-    const pattern = request.pattern as string;
-    unwatch = topics.watch(pattern, join);
-    topics.bind(pattern, name);
+    try {
+      if (request.topic !== undefined) return join(topics.ensure(request.topic));
+      const pattern = request.pattern as string;
+      unwatch = topics.watch(pattern, join);
+      topics.bind(pattern, name);
+    } catch (error) {
+      leave("cleanly");
+      throw error;
+    }
   }
 
   function leave(how: Leaving): void {
@@ -73,8 +78,15 @@ export function attachLogGroup(topics: Topics<LogTopic>, clock: Clock, request: 
       member.inFlightBytes += bytes;
       const handle = progress.handOut(offset, bytes);
       deliveries.push({
-        message, attempt: undefined, position: positionOf(part, offset), part: part.name, generation: progress.generation, leaseMs: undefined,
-        note: progress.noteOf(offset), takenOver: progress.isSuspect(offset), handle,
+        message,
+        attempt: undefined,
+        position: positionOf(part, offset),
+        part: part.name,
+        generation: progress.generation,
+        leaseMs: undefined,
+        note: progress.noteOf(offset),
+        takenOver: progress.isSuspect(offset),
+        handle,
       });
     }
   }

@@ -13,7 +13,13 @@ export interface LogReader extends Attachment {
   add(part: LogPart, offset: number): void;
 }
 
-export function createLogReader(clock: Clock, request: SubscribeRequest, port: Port, address: string | undefined, stop: () => void): LogReader {
+export function createLogReader(
+  clock: Clock,
+  request: SubscribeRequest,
+  port: Port,
+  address: string | undefined,
+  stop: () => void,
+): LogReader {
   const places: { readonly part: LogPart; next: number }[] = [];
   const gap = createGaps(request);
   let turn = 0;
@@ -45,8 +51,15 @@ export function createLogReader(clock: Clock, request: SubscribeRequest, port: P
       if (message === undefined || isExpired(message, now)) continue;
       bytes += weigh(message.body);
       deliveries.push({
-        message, attempt: undefined, position: positionOf(part, offset), part: part.name, generation: 0, leaseMs: undefined, note: undefined,
-        takenOver: false, handle: undefined,
+        message,
+        attempt: undefined,
+        position: positionOf(part, offset),
+        part: part.name,
+        generation: 0,
+        leaseMs: undefined,
+        note: undefined,
+        takenOver: false,
+        handle: undefined,
       });
     }
   }

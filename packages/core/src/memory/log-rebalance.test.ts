@@ -43,7 +43,11 @@ void test("a member that comes gets its share when the others have answered, and
   assert.ok(young.deliveries.every((delivery) => revoked.includes(delivery.part) && !delivery.takenOver));
   const first = theirs[0]!;
   assert.ok(!young.deliveries.some(({ part, position }) => part === first.part && position === first.position));
-  assert.ok(young.deliveries.every(({ part, generation }) => theirs.every((delivery) => delivery.part !== part || delivery.generation < generation)));
+  assert.ok(
+    young.deliveries.every(({ part, generation }) =>
+      theirs.every((delivery) => delivery.part !== part || delivery.generation < generation),
+    ),
+  );
   await rig.transport.close();
 });
 
@@ -60,11 +64,19 @@ void test("a member that does not answer in time loses the part, and it is marke
   await stuck.until(4);
   const young = await rig.subscribe();
   await rig.clock.advance(999);
-  assert.deepEqual(events.map(({ kind }) => kind), ["revoked", "revoked"]);
+  assert.deepEqual(
+    events.map(({ kind }) => kind),
+    ["revoked", "revoked"],
+  );
   await rig.clock.advance(1);
-  assert.deepEqual(events.map(({ kind }) => kind), ["revoked", "revoked", "lost", "lost"]);
+  assert.deepEqual(
+    events.map(({ kind }) => kind),
+    ["revoked", "revoked", "lost", "lost"],
+  );
   const lost = events.flatMap((event) => (event.kind === "lost" ? [event] : []));
-  const theirs = stuck.deliveries.filter((delivery) => lost.some(({ part, generation }) => part === delivery.part && delivery.generation <= generation));
+  const theirs = stuck.deliveries.filter((delivery) =>
+    lost.some(({ part, generation }) => part === delivery.part && delivery.generation <= generation),
+  );
   assert.ok(theirs.length > 0);
   assert.ok((await stuck.settle("ack", ...theirs)).every((outcome) => outcome === "lost"));
   await young.until(theirs.length);
@@ -83,7 +95,10 @@ void test("members come and go: every part has one owner, and what was not finis
   await leaver.settle("ack", ...leaver.deliveries.slice(0, 3));
   await leaver.subscription[Symbol.asyncDispose]();
   const left = leaver.deliveries.length - 3;
-  await eventually(() => rest.reduce((sum, { deliveries }) => sum + deliveries.length, 0) >= 40 - leaver.deliveries.length + left, "what it left");
+  await eventually(
+    () => rest.reduce((sum, { deliveries }) => sum + deliveries.length, 0) >= 40 - leaver.deliveries.length + left,
+    "what it left",
+  );
   const seen = new Set(rest.flatMap(({ deliveries }) => deliveries.map((delivery) => delivery.message.body)));
   for (const delivery of leaver.deliveries.slice(3)) assert.ok(seen.has(delivery.message.body));
   await rig.transport.close();

@@ -50,8 +50,13 @@ export function createLogTopic(name: string, settings: Settings, nextGeneration:
       let made = groups.get(group);
       if (made === undefined) {
         made = createLogGroup({
-          name: group, parts: partitions, retries: createLogPart(`${name}/${group}/retry`, retryLabel, retain),
-          start: (part) => offsetOf(part, from), clock, revocationMs, nextGeneration,
+          name: group,
+          parts: partitions,
+          retries: createLogPart(`${name}/${group}/retry`, retryLabel, retain),
+          start: (part) => offsetOf(part, from),
+          clock,
+          revocationMs,
+          nextGeneration,
         });
         groups.set(group, made);
       }

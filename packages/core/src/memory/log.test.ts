@@ -18,7 +18,12 @@ void test("what is published is kept: a new group, and a reader, begin where the
   await publishNumbers(rig, 3, 3, "k");
   const all = await rig.subscribe({ group: "earliest", from: "earliest" });
   const position = (await all.until(6))[2]?.position as Position;
-  const starts: readonly [StartPosition, readonly number[]][] = [["earliest", [0, 1, 2, 3, 4, 5]], [{ position }, [2, 3, 4, 5]], [{ time }, [3, 4, 5]], ["latest", []]];
+  const starts: readonly [StartPosition, readonly number[]][] = [
+    ["earliest", [0, 1, 2, 3, 4, 5]],
+    [{ position }, [2, 3, 4, 5]],
+    [{ time }, [3, 4, 5]],
+    ["latest", []],
+  ];
   for (const [from, expected] of starts) {
     for (const group of [undefined, `from ${JSON.stringify(from)}`]) {
       const taker = await rig.subscribe({ group, from });
@@ -32,7 +37,14 @@ void test("what is published is kept: a new group, and a reader, begin where the
 
 void test("a position is in one partition; in the others nothing is missed that came after it", async () => {
   const rig = await createLog({ partitions: 2 });
-  for (const [body, partition] of [[0, 0], [1, 1], [2, 0], [3, 1], [4, 0]] as const) await rig.publish(message(body, { native: { partition } }));
+  for (const [body, partition] of [
+    [0, 0],
+    [1, 1],
+    [2, 0],
+    [3, 1],
+    [4, 0],
+  ] as const)
+    await rig.publish(message(body, { native: { partition } }));
   const all = await rig.subscribe({ group: undefined, from: "earliest" });
   const second = (await all.until(5)).find((delivery) => delivery.message.body === 2);
   assert.equal(second?.position, "0:1");
@@ -49,7 +61,10 @@ void test("a key has one partition, and its order", async () => {
   for (let key = 0; key < 8; key += 1) {
     const its = taker.deliveries.filter((delivery) => delivery.message.key === `k${key}`);
     assert.equal(new Set(its.map(({ part }) => part)).size, 1);
-    assert.deepEqual(its.map((delivery) => delivery.message.body), [0, 1, 2, 3, 4].map((round) => round * 8 + key));
+    assert.deepEqual(
+      its.map((delivery) => delivery.message.body),
+      [0, 1, 2, 3, 4].map((round) => round * 8 + key),
+    );
   }
   assert.ok(new Set(taker.deliveries.map(({ part }) => part)).size > 1);
   await rig.transport.close();
@@ -80,12 +95,18 @@ void test("what a dead member was handed is marked, what came after it is not", 
   rig.broker.crash(dying);
   const next = await rig.subscribe();
   await next.until(4);
-  assert.deepEqual(next.deliveries.map(({ takenOver }) => takenOver), [true, true, false, false]);
+  assert.deepEqual(
+    next.deliveries.map(({ takenOver }) => takenOver),
+    [true, true, false, false],
+  );
   await next.settle("ack", next.deliveries[0]!);
   await next.subscription[Symbol.asyncDispose]();
   const last = await rig.subscribe();
   await last.until(3);
-  assert.deepEqual(last.deliveries.map(({ takenOver }) => takenOver), [true, false, false]);
+  assert.deepEqual(
+    last.deliveries.map(({ takenOver }) => takenOver),
+    [true, false, false],
+  );
   await rig.transport.close();
 });
 
@@ -97,7 +118,10 @@ void test("a clean leave marks nothing", async () => {
   await first.subscription[Symbol.asyncDispose]();
   const next = await rig.subscribe();
   await next.until(2);
-  assert.deepEqual(next.deliveries.map(({ takenOver }) => takenOver), [false, false]);
+  assert.deepEqual(
+    next.deliveries.map(({ takenOver }) => takenOver),
+    [false, false],
+  );
   await rig.transport.close();
 });
 
@@ -112,11 +136,17 @@ void test("a note is kept with the commit: it outlives its member for the first 
   rig.broker.crash(dying);
   const next = await rig.subscribe();
   await next.until(3);
-  assert.deepEqual(next.deliveries.map(({ note }) => note), ["alone", undefined, undefined]);
+  assert.deepEqual(
+    next.deliveries.map(({ note }) => note),
+    ["alone", undefined, undefined],
+  );
   await next.settle("ack", next.deliveries[0]!);
   await next.subscription[Symbol.asyncDispose]();
   const last = await rig.subscribe();
-  assert.deepEqual((await last.until(2)).map(({ note }) => note), [undefined, undefined]);
+  assert.deepEqual(
+    (await last.until(2)).map(({ note }) => note),
+    [undefined, undefined],
+  );
   await rig.transport.close();
 });
 
@@ -160,7 +190,10 @@ void test("a message for one group lies in that group's own log, also while it i
   assert.deepEqual(search.bodies(), ["now"]);
   await rig.clock.advance(1);
   await search.until(2);
-  assert.deepEqual(search.deliveries.map(({ part }) => part), ["orders/search/retry", "orders/search/retry"]);
+  assert.deepEqual(
+    search.deliveries.map(({ part }) => part),
+    ["orders/search/retry", "orders/search/retry"],
+  );
   assert.deepEqual([search.bodies(), billing.bodies()], [["now", "later"], []]);
   await rig.transport.close();
 });
@@ -174,7 +207,13 @@ void test("expired messages are passed over and counted, what is too old is a ga
   taker.subscription.credit({ messages: 10, bytes: 1 });
   await taker.until(2);
   assert.deepEqual(taker.bodies(), [3, 4]);
-  assert.deepEqual(taker.events.map((event) => (event.kind === "gap" ? [event.count, event.reason] : [])), [[3, "older than what is kept"], [1, "expired"]]);
+  assert.deepEqual(
+    taker.events.map((event) => (event.kind === "gap" ? [event.count, event.reason] : [])),
+    [
+      [3, "older than what is kept"],
+      [1, "expired"],
+    ],
+  );
   await taker.settle("ack", ...taker.deliveries);
   assert.equal((await rig.transport.inspect?.("orders", "billing"))?.depth, 0);
   await rig.transport.close();
@@ -205,13 +244,23 @@ void test("seek: where the group goes on, when nobody is there", async () => {
 void test("browse shows what the group has not finished, oldest first, of all partitions and its own log", async () => {
   const rig = await createLog({ partitions: 2 });
   const taker = await rig.subscribe();
-  for (const [body, partition] of [[0, 0], [1, 1], [2, 0], [3, 1]] as const) await rig.publish(message(body, { native: { partition } }));
+  for (const [body, partition] of [
+    [0, 0],
+    [1, 1],
+    [2, 0],
+    [3, 1],
+  ] as const)
+    await rig.publish(message(body, { native: { partition } }));
   await rig.publish(message(4, { group: "billing" }));
   await taker.until(5);
   await taker.settle("ack", ...taker.deliveries.filter((delivery) => delivery.message.body === 2));
-  const page = async (after: Position | undefined) => (await rig.transport.browse?.({ topic: "orders", group: "billing", after, limit: 2, signal: new AbortController().signal })) ?? [];
+  const page = async (after: Position | undefined) =>
+    (await rig.transport.browse?.({ topic: "orders", group: "billing", after, limit: 2, signal: new AbortController().signal })) ?? [];
   const first = await page(undefined);
-  assert.deepEqual([...first, ...(await page(first[1]?.position))].map((each) => each.message.body), [0, 1, 3, 4]);
+  assert.deepEqual(
+    [...first, ...(await page(first[1]?.position))].map((each) => each.message.body),
+    [0, 1, 3, 4],
+  );
   await rig.transport.close();
 });
 
@@ -224,6 +273,28 @@ void test("a pattern has all topics that match, those to come included", async (
   await taker.until(2);
   await reader.until(1);
   assert.deepEqual([numbers(taker.bodies()), reader.bodies()], [[1, 2], [3]]);
+  await rig.transport.close();
+});
+
+void test("a start that is none leaves nothing behind", async () => {
+  const rig = await createLog({ partitions: 1 });
+  await publishNumbers(rig, 0, 1);
+  for (const fields of [{ topic: "orders" }, { pattern: ">" }]) {
+    for (const group of ["wrong", undefined]) {
+      await assert.rejects(rig.subscribe({ topic: undefined, ...fields, group, from: { position: "nowhere" } }), { code: "CONFIG" });
+    }
+  }
+  await rig.publish(message(1, { topic: "others" }));
+  assert.deepEqual(
+    await rig.transport.check?.({
+      topics: [],
+      groups: [
+        { topic: "orders", group: "wrong" },
+        { topic: "others", group: "wrong" },
+      ],
+    }),
+    ["group wrong of topic orders", "group wrong of topic others"],
+  );
   await rig.transport.close();
 });
 

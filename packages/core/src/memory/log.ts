@@ -1,6 +1,6 @@
 import { checkOptions, type ObjectSpec } from "../config.ts";
 import { WaybillError } from "../errors.ts";
-import { published, type Browsed, type BrowseRequest, type Message, type PublishOutcome, type Topology } from "../transport.ts";
+import type { Browsed, BrowseRequest, Message } from "../transport.ts";
 import { createInboxes } from "./inbox.ts";
 import { attachLogGroup } from "./log-attach.ts";
 import { logCapabilities } from "./log-capabilities.ts";
@@ -8,7 +8,7 @@ import { createLogPart, type LogPart } from "./log-part.ts";
 import { createLogReader, readTopic, type LogReader } from "./log-reader.ts";
 import { createLogTopic, positionOf, type LogTopic } from "./log-topic.ts";
 import type { Settings } from "./options.ts";
-import { publishedAll } from "./outcomes.ts";
+import { outcomesOf } from "./outcomes.ts";
 import { cannot, checkRequest, refusalOf } from "./refusal.ts";
 import { createSchedule, monotonicOf } from "./schedule.ts";
 import type { Shape } from "./shape.ts";
@@ -22,10 +22,7 @@ export function createLogShape(settings: Settings): Shape {
   let generation = 0;
   let order = 0;
   const nextGeneration = (): number => (generation += 1);
-  const topics = createTopics<LogTopic>(
-    (name) => createLogTopic(name, settings, nextGeneration),
-    (topic, group) => topic.ensureGroup(group),
-  );
+  const topics = createTopics<LogTopic>((name) => createLogTopic(name, settings, nextGeneration));
   const readers = new Set<LogReader>();
   const inboxes = createInboxes((address) => createLogPart(address, "0", settings.retain));
   const later = createSchedule<Message>(clock, publishDue);
@@ -34,7 +31,9 @@ export function createLogShape(settings: Settings): Shape {
     const refused = refusalOf(message, settings) ?? refuseNative(message.native);
     if (refused !== undefined) return refused;
     if (message.priority !== undefined) return cannot("priority", "a log is read in its order");
-    if (message.deliverAt !== undefined && later.size >= settings.retain) return new WaybillError("BUFFER_FULL", "too many messages wait for their time");
+    if (message.deliverAt !== undefined && later.size >= settings.retain) {
+      return new WaybillError("BUFFER_FULL", "too many messages wait for their time");
+    }
     const served = message.group !== undefined || inboxes.owns(message.topic) || (topics.find(message.topic)?.groups.size ?? 0) > 0;
     return message.mandatory && !served ? new WaybillError("UNROUTABLE", `topic "${message.topic}" has no group`) : undefined;
   }
@@ -71,14 +70,10 @@ export function createLogShape(settings: Settings): Shape {
   }
 
   function wake(names: ReadonlySet<string>): void {
-    for (const name of names) for (const { members } of topics.peek(name)?.groups.values() ?? []) for (const { port } of members) port.wake();
+    for (const name of names) {
+      for (const { members } of topics.peek(name)?.groups.values() ?? []) for (const { port } of members) port.wake();
+    }
     for (const reader of readers) reader.resume();
-  }
-
-  function missing({ topics: names, groups }: Topology): string[] {
-    const noTopics = names.filter((name) => topics.peek(name) === undefined);
-    const noGroups = groups.filter(({ topic, group }) => topics.peek(topic)?.groups.has(group) !== true);
-    return [...noTopics.map((name) => `topic ${name}`), ...noGroups.map(({ topic, group }) => `group ${group} of topic ${topic}`)];
   }
 
   function browse({ topic: name, group: of, after, limit, signal }: BrowseRequest): readonly Browsed[] {
@@ -98,7 +93,10 @@ export function createLogShape(settings: Settings): Shape {
         found.push({ order: part.orderOf(offset), browsed: { message, position: positionOf(part, offset) } });
       }
     }
-    return found.toSorted((a, b) => a.order - b.order).slice(0, limit).map(({ browsed }) => browsed);
+    return found
+      .toSorted((a, b) => a.order - b.order)
+      .slice(0, limit)
+      .map(({ browsed }) => browsed);
   }
 
   return {
@@ -106,19 +104,16 @@ export function createLogShape(settings: Settings): Shape {
     // Whoever comes later finds it.
     unheard: () => 0,
     publish(messages) {
-      let outcomes: PublishOutcome[] | undefined;
       const names = new Set<string>();
-      for (let index = 0; index < messages.length; index += 1) {
-        const message = messages[index] as Message;
+      const outcomes = outcomesOf(messages, (message) => {
         const error = refuse(message);
-        if (error !== undefined) (outcomes ??= Array.from({ length: messages.length }, () => published))[index] = { ok: false, error };
-        else {
-          put(message);
-          names.add(message.topic);
-        }
-      }
+        if (error !== undefined) return error;
+        put(message);
+        names.add(message.topic);
+        return undefined;
+      });
       wake(names);
-      return outcomes ?? publishedAll(messages.length);
+      return outcomes;
     },
     attach(request, port) {
       checkRequest(request, settings);
@@ -130,22 +125,17 @@ export function createLogShape(settings: Settings): Shape {
         readers.delete(reader);
         if (address !== undefined) inboxes.close(address);
       });
-      readers.add(reader);
       if (address !== undefined) reader.add(inboxes.find(address) as LogPart, 0);
       else if (request.topic !== undefined) readTopic(reader, topics.ensure(request.topic), request);
       else unwatch = topics.watch(request.pattern as string, (topic) => readTopic(reader, topic, request));
+      readers.add(reader);
       return reader;
     },
     inspect(topic, group) {
       return topics.peek(topic)?.groups.get(group)?.inspect() ?? { depth: 0, inFlight: 0, lagMessages: 0, oldestAgeMs: 0, consumers: [] };
     },
-    declare(topology) {
-      const made = missing(topology);
-      for (const name of topology.topics) topics.declare(name);
-      for (const { topic, group } of topology.groups) topics.ensure(topic).ensureGroup(group);
-      return made;
-    },
-    check: missing,
+    declare: topics.declare,
+    check: topics.missing,
     browse,
     seek(name, of, to) {
       const topic = topics.ensure(name);

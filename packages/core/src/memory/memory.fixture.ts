@@ -1,7 +1,16 @@
 import assert from "node:assert/strict";
 import type { WaybillError } from "../errors.ts";
 import type {
-  Delivery, Message, PublishOutcome, Settlement, SettleOutcome, SubscribeRequest, Subscription, SubscriptionEvent, Transport, TransportStatus,
+  Delivery,
+  Message,
+  PublishOutcome,
+  Settlement,
+  SettleOutcome,
+  SubscribeRequest,
+  Subscription,
+  SubscriptionEvent,
+  Transport,
+  TransportStatus,
 } from "../transport.ts";
 import { createVirtualClock, type VirtualClock } from "../virtual-clock.ts";
 import { memoryBroker, type MemoryBroker } from "./broker.ts";
@@ -42,9 +51,21 @@ let messages = 0;
 export function message(body: unknown, fields: Partial<Message> = {}): Message {
   messages += 1;
   return {
-    id: `m-${messages}`, topic: "orders", group: undefined, key: undefined, body, headers: Object.freeze(Object.create(null) as Record<string, string>),
-    time: 0, deliverAt: undefined, expiresAt: undefined, priority: undefined, replyTo: undefined, correlationId: undefined, mandatory: false,
-    native: undefined, ...fields,
+    id: `m-${messages}`,
+    topic: "orders",
+    group: undefined,
+    key: undefined,
+    body,
+    headers: Object.freeze(Object.create(null) as Record<string, string>),
+    time: 0,
+    deliverAt: undefined,
+    expiresAt: undefined,
+    priority: undefined,
+    replyTo: undefined,
+    correlationId: undefined,
+    mandatory: false,
+    native: undefined,
+    ...fields,
   };
 }
 
@@ -75,9 +96,18 @@ async function subscribe(transport: Transport, fields: Partial<SubscribeRequest>
   const events: SubscriptionEvent[] = [];
   let ended = false;
   const subscription = await transport.subscribe({
-    topic: fields.pattern === undefined && fields.inbox !== true ? "orders" : undefined, pattern: undefined, group: fields.inbox === true ? undefined : "billing",
-    from: "latest", credit: { messages: 100, bytes: 1_000_000 }, leaseMs: 30_000, order: "none", inbox: false, native: undefined, signal,
-    onEvent: (event) => void events.push(event), ...fields,
+    topic: fields.pattern === undefined && fields.inbox !== true ? "orders" : undefined,
+    pattern: undefined,
+    group: fields.inbox === true ? undefined : "billing",
+    from: "latest",
+    credit: { messages: 100, bytes: 1_000_000 },
+    leaseMs: 30_000,
+    order: "none",
+    inbox: false,
+    native: undefined,
+    signal,
+    onEvent: (event) => void events.push(event),
+    ...fields,
   });
   void (async () => {
     for await (const batch of subscription.deliveries()) {

@@ -1,5 +1,5 @@
 import type { WaybillError } from "../errors.ts";
-import { published, type PublishOutcome, type SettleOutcome } from "../transport.ts";
+import { published, type Message, type PublishOutcome, type SettleOutcome } from "../transport.ts";
 
 // One frozen array serves every batch of its length in which nothing went wrong.
 const allPublished: (readonly PublishOutcome[])[] = [];
@@ -14,6 +14,19 @@ export function publishedAll(count: number): readonly PublishOutcome[] {
 export function doneAll(count: number): readonly SettleOutcome[] {
   if (count >= kept) return filled<SettleOutcome>(count, "done");
   return (allDone[count] ??= Object.freeze(filled<SettleOutcome>(count, "done")));
+}
+
+/** `publish`: takes one message, or answers why not. */
+export function outcomesOf(
+  messages: readonly Message[],
+  publish: (message: Message) => WaybillError | undefined,
+): readonly PublishOutcome[] {
+  let outcomes: PublishOutcome[] | undefined;
+  for (let index = 0; index < messages.length; index += 1) {
+    const error = publish(messages[index] as Message);
+    if (error !== undefined) (outcomes ??= filled<PublishOutcome>(messages.length, published))[index] = { ok: false, error };
+  }
+  return outcomes ?? publishedAll(messages.length);
 }
 
 /** An array of its own, for a batch in which not all went well. */

@@ -33,7 +33,13 @@ interface Handle {
 
 const nativeSpec: ObjectSpec = { buffer: bufferSpec, overflow: overflowSpec };
 
-export function createSubscriber(settings: Settings, request: SubscribeRequest, port: Port, address: string | undefined, place: Place): Subscriber {
+export function createSubscriber(
+  settings: Settings,
+  request: SubscribeRequest,
+  port: Port,
+  address: string | undefined,
+  place: Place,
+): Subscriber {
   const { clock } = settings;
   if (request.native !== undefined) assertOptions(request.native, nativeSpec, "native");
   const { buffer: limit = settings.buffer, overflow = settings.overflow } = (request.native ?? {}) as MemorySubscribeNative;
@@ -82,7 +88,15 @@ export function createSubscriber(settings: Settings, request: SubscribeRequest, 
   function toDelivery(message: Message, bytes: number): Delivery {
     const handle: Handle = { message, bytes, open: counted };
     return {
-      message, attempt: undefined, position: undefined, part: "", generation: 0, leaseMs: undefined, note: undefined, takenOver: false, handle,
+      message,
+      attempt: undefined,
+      position: undefined,
+      part: "",
+      generation: 0,
+      leaseMs: undefined,
+      note: undefined,
+      takenOver: false,
+      handle,
     };
   }
 

@@ -12,9 +12,16 @@ void test("who is there has it: each reader, and one member of each group; nobod
   const readers = [await rig.subscribe({ group: undefined }), await rig.subscribe({ group: undefined, pattern: "*" })];
   const members = [await rig.subscribe(), await rig.subscribe({ pattern: ">" })];
   await send(rig, 1, 2, 3, 4);
-  for (const reader of readers) assert.deepEqual((await reader.until(4)).map((delivery) => delivery.message.body), [1, 2, 3, 4]);
+  for (const reader of readers)
+    assert.deepEqual(
+      (await reader.until(4)).map((delivery) => delivery.message.body),
+      [1, 2, 3, 4],
+    );
   await settled();
-  assert.deepEqual(members.map(({ deliveries }) => deliveries.length), [2, 2]);
+  assert.deepEqual(
+    members.map(({ deliveries }) => deliveries.length),
+    [2, 2],
+  );
   assert.deepEqual(numbers(members.flatMap((member) => member.bodies())), [1, 2, 3, 4]);
   assert.equal(rig.broker.unheard, 1);
   await members[0]?.subscription[Symbol.asyncDispose]();
@@ -35,11 +42,18 @@ void test("nothing is kept for a group: what comes while nobody is there is gone
   await rig.transport.close();
 });
 
-for (const [overflow, kept] of [["drop-newest", [1, 2]], ["drop-oldest", [4, 5]]] as const satisfies readonly (readonly [Overflow, readonly number[]])[]) {
+for (const [overflow, kept] of [
+  ["drop-newest", [1, 2]],
+  ["drop-oldest", [4, 5]],
+] as const satisfies readonly (readonly [Overflow, readonly number[]])[]) {
   void test(`a full buffer: ${overflow}, and a gap tells how many`, async () => {
     for (const own of [true, false]) {
       const rig = await createPush(own ? {} : { buffer: 2, overflow });
-      const slow = await rig.subscribe({ group: undefined, credit: { messages: 0, bytes: 1 }, native: own ? { buffer: 2, overflow } : undefined });
+      const slow = await rig.subscribe({
+        group: undefined,
+        credit: { messages: 0, bytes: 1 },
+        native: own ? { buffer: 2, overflow } : undefined,
+      });
       const fast = await rig.subscribe({ group: undefined });
       await send(rig, 1, 2, 3, 4, 5);
       if (own) await fast.until(5);
@@ -68,7 +82,10 @@ void test("nothing is settled: an acknowledgement gives credit back and no more,
   const taker = await rig.subscribe({ credit: { messages: 2, bytes: 100 } });
   await send(rig, 1, 2, 3);
   const [one, two] = await taker.until(2);
-  assert.deepEqual([one?.attempt, one?.leaseMs, one?.position, one?.note, one?.takenOver], [undefined, undefined, undefined, undefined, false]);
+  assert.deepEqual(
+    [one?.attempt, one?.leaseMs, one?.position, one?.note, one?.takenOver],
+    [undefined, undefined, undefined, undefined, false],
+  );
   await settled();
   assert.equal(taker.deliveries.length, 2);
   assert.deepEqual(await taker.settle("ack", one!, one!), ["done", "done"]);
@@ -85,8 +102,17 @@ void test("what a push cannot do is refused", async () => {
   const rig = await createPush();
   const taker = await rig.subscribe();
   const later = rig.clock.now() + 1_000;
-  const outcomes = await rig.publish(message(1, { group: "g" }), message(2, { deliverAt: later }), message(3, { priority: 1 }), message(4, { native: {} }), message(5));
-  assert.deepEqual(outcomes.slice(0, 4).map((outcome) => errorOf(outcome).code), ["CAPABILITY", "CAPABILITY", "CAPABILITY", "CONFIG"]);
+  const outcomes = await rig.publish(
+    message(1, { group: "g" }),
+    message(2, { deliverAt: later }),
+    message(3, { priority: 1 }),
+    message(4, { native: {} }),
+    message(5),
+  );
+  assert.deepEqual(
+    outcomes.slice(0, 4).map((outcome) => errorOf(outcome).code),
+    ["CAPABILITY", "CAPABILITY", "CAPABILITY", "CONFIG"],
+  );
   await taker.until(1);
   assert.deepEqual(taker.bodies(), [5]);
   await assert.rejects(rig.subscribe({ from: "earliest" }), { code: "CAPABILITY" });
@@ -111,7 +137,11 @@ void test("requests and replies: an inbox, and the word that nobody is there", a
   const inbox = await rig.subscribe({ inbox: true });
   const { address } = inbox.subscription;
   assert.ok(address !== undefined);
-  const [request, mandatory, reply] = await rig.publish(message(1, { replyTo: address }), message(2, { mandatory: true }), message("answer", { topic: address }));
+  const [request, mandatory, reply] = await rig.publish(
+    message(1, { replyTo: address }),
+    message(2, { mandatory: true }),
+    message("answer", { topic: address }),
+  );
   assert.deepEqual([errorOf(request).code, errorOf(mandatory).code, reply?.ok], ["NO_RESPONDERS", "UNROUTABLE", true]);
   await inbox.until(1);
   await inbox.subscription[Symbol.asyncDispose]();

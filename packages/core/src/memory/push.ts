@@ -1,8 +1,8 @@
 import { WaybillError } from "../errors.ts";
-import { published, type Message, type PublishOutcome } from "../transport.ts";
+import type { Message } from "../transport.ts";
 import { createInboxes } from "./inbox.ts";
 import type { Settings } from "./options.ts";
-import { publishedAll } from "./outcomes.ts";
+import { outcomesOf } from "./outcomes.ts";
 import { pushCapabilities } from "./push-capabilities.ts";
 import { createRoutes, type Route } from "./push-routes.ts";
 import { createSubscriber, type Subscriber } from "./push-subscriber.ts";
@@ -63,15 +63,10 @@ export function createPushShape(settings: Settings): Shape {
   return {
     capabilities: pushCapabilities(settings),
     publish(messages) {
-      let outcomes: PublishOutcome[] | undefined;
-      for (let index = 0; index < messages.length; index += 1) {
-        const message = messages[index] as Message;
-        const error = refuse(message) ?? deliver(message);
-        if (error !== undefined) (outcomes ??= Array.from({ length: messages.length }, () => published))[index] = { ok: false, error };
-      }
+      const outcomes = outcomesOf(messages, (message) => refuse(message) ?? deliver(message));
       for (const subscriber of woken) subscriber.wake();
       woken.clear();
-      return outcomes ?? publishedAll(messages.length);
+      return outcomes;
     },
     attach(request, port) {
       checkRequest(request, settings);

@@ -15,7 +15,13 @@ function createMember(request: SubscribeRequest, port: Port, settles: boolean): 
 }
 
 /** A member of a group: in one queue, or with a pattern in that of every topic that matches. */
-export function attachGroup(broker: QueueBroker, transactions: Transactions, request: SubscribeRequest, port: Port, group: string): Attachment {
+export function attachGroup(
+  broker: QueueBroker,
+  transactions: Transactions,
+  request: SubscribeRequest,
+  port: Port,
+  group: string,
+): Attachment {
   const { topics, queues } = broker;
   const member = createMember(request, port, true);
   const keyed = request.order === "key";
@@ -70,12 +76,13 @@ export function attachGroup(broker: QueueBroker, transactions: Transactions, req
 
   function settle(settlements: readonly Settlement[], tx: Transaction | undefined): readonly SettleOutcome[] {
     const noted = tx === undefined ? undefined : transactions.noted(tx);
+    if (tx !== undefined && noted === undefined) throw new WaybillError("CLOSED", "the transaction is over");
     let outcomes: SettleOutcome[] | undefined;
     const extended = new Map<GroupQueue, Entry[]>();
     for (let index = 0; index < settlements.length; index += 1) {
       const settlement = settlements[index] as Settlement;
       const entry = heldBy(settlement.delivery);
-      if (entry === undefined || (tx !== undefined && noted === undefined)) (outcomes ??= [...doneAll(settlements.length)])[index] = "lost";
+      if (entry === undefined) (outcomes ??= [...doneAll(settlements.length)])[index] = "lost";
       else if (noted !== undefined) noted.settlements.push({ entry, generation: entry.generation, settlement });
       else if (settlement.kind === "extend") note(entry, settlement.note);
       else broker.settle(entry, settlement);
@@ -109,7 +116,12 @@ export function attachGroup(broker: QueueBroker, transactions: Transactions, req
 }
 
 /** Reads what is published from now on, and takes nothing from anybody. With `inboxes` it is the owner of an address. */
-export function attachReader({ topics, queues }: QueueBroker, request: SubscribeRequest, port: Port, inboxes: Inboxes<GroupQueue> | undefined): Attachment {
+export function attachReader(
+  { topics, queues }: QueueBroker,
+  request: SubscribeRequest,
+  port: Port,
+  inboxes: Inboxes<GroupQueue> | undefined,
+): Attachment {
   const member = createMember(request, port, false);
   const address = inboxes?.open();
   const queue = inboxes === undefined ? queues.own(port.id) : (inboxes.find(address as string) as GroupQueue);

@@ -61,8 +61,16 @@ export function createGroupQueue({ topic, group, clock, maxDepth, nextGeneration
   function add(message: Message, position: number, bytes: number): void {
     const { deliverAt } = message;
     const entry: Entry = {
-      home: queue, message, position, priority: priorityOf(message), bytes, expiresAt: expiryOf(message),
-      deliveries: 0, generation: 0, note: undefined, lease: undefined,
+      home: queue,
+      message,
+      position,
+      priority: priorityOf(message),
+      bytes,
+      expiresAt: expiryOf(message),
+      deliveries: 0,
+      generation: 0,
+      note: undefined,
+      lease: undefined,
     };
     count += 1;
     const at = deliverAt === undefined ? 0 : monotonicOf(clock, deliverAt);

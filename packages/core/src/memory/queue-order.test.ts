@@ -58,7 +58,11 @@ void test("order by key: a retry holds its key up and nothing else, and a higher
   await settled();
   assert.deepEqual(taker.bodies(), ["a1", "b1"]);
   await rig.clock.advance(1_000);
-  for (const [count, body, which] of [[3, "a1", 1], [4, "a2", 0], [5, "a3", 0]] as const) {
+  for (const [count, body, which] of [
+    [3, "a1", 1],
+    [4, "a2", 0],
+    [5, "a3", 0],
+  ] as const) {
     await taker.until(count);
     await taker.settle("ack", bodyOf(taker, body, which));
   }
@@ -93,7 +97,10 @@ void test("order by key: what a dead member held goes over in its order", async 
   const next = await rig.subscribe(keyed);
   await next.until(3);
   assert.deepEqual(next.bodies(), ["a2", "b1", "a3"]);
-  assert.deepEqual(next.deliveries.map(({ attempt }) => attempt), [2, 2, 2]);
+  assert.deepEqual(
+    next.deliveries.map(({ attempt }) => attempt),
+    [2, 2, 2],
+  );
   await rig.transport.close();
 });
 

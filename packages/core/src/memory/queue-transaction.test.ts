@@ -46,6 +46,7 @@ void test("a rollback leaves the delivery in hand and publishes nothing", async 
   await assert.rejects(tx.commit(), { code: "CLOSED" });
   const [late] = await rig.transport.publish([message("late", { topic: "paid" })], { signal, tx });
   assert.equal(errorOf(late).certainty, "definite");
+  await assert.rejects(input.subscription.settle([{ kind: "ack", delivery }], { tx }), { code: "CLOSED" });
   assert.deepEqual(await input.settle("ack", delivery), ["done"]);
   await settled();
   assert.deepEqual(output.bodies(), []);

@@ -27,7 +27,9 @@ export function createTransactions(broker: QueueBroker): Transactions {
     }
     for (const { entry, generation } of settlements) {
       if (entry.lease === undefined || entry.generation !== generation) {
-        throw new WaybillError("LEASE_LOST", "a delivery of the transaction went to another member: rolled back", { certainty: "definite" });
+        throw new WaybillError("LEASE_LOST", "a delivery of the transaction went to another member: rolled back", {
+          certainty: "definite",
+        });
       }
     }
   }

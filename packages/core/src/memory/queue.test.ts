@@ -62,7 +62,13 @@ void test("retry: later, with its note, as one more attempt, and holds up no oth
   await rig.publish(message("a"), message("b"));
   const [a, b] = await taker.until(2);
   assert.ok(a !== undefined && b !== undefined);
-  assert.deepEqual(await taker.settleAll([{ kind: "retry", delivery: a, delayMs: 500, note: "tried" }, { kind: "release", delivery: b }]), ["done", "done"]);
+  assert.deepEqual(
+    await taker.settleAll([
+      { kind: "retry", delivery: a, delayMs: 500, note: "tried" },
+      { kind: "release", delivery: b },
+    ]),
+    ["done", "done"],
+  );
   const released = (await taker.until(3))[2];
   assert.deepEqual([released?.message.body, released?.attempt], ["b", 1]);
   await rig.clock.advance(499);
@@ -94,8 +100,11 @@ void test("a delay, an expiry and the higher priority first, whatever the wall c
   const taker = await rig.subscribe({ credit: { messages: 0, bytes: 1 } });
   const now = rig.clock.now();
   await rig.publish(
-    message("low", { priority: 1 }), message("none"), message("high", { priority: 9 }),
-    message("brief", { expiresAt: now + 1_000 }), message("later", { deliverAt: now + 2_000 }),
+    message("low", { priority: 1 }),
+    message("none"),
+    message("high", { priority: 9 }),
+    message("brief", { expiresAt: now + 1_000 }),
+    message("later", { deliverAt: now + 2_000 }),
   );
   rig.clock.setNow(now + 3_600_000);
   await rig.clock.advance(1_500);
@@ -141,7 +150,11 @@ void test("a pattern has all topics that match, those to come included, and its 
   const rig = await createRig();
   await rig.subscribe({ topic: "shop.old.placed", group: "other" });
   const taker = await rig.subscribe({ pattern: "shop.*.placed" });
-  await rig.publish(message(1, { topic: "shop.old.placed" }), message(2, { topic: "shop.new.placed" }), message(3, { topic: "shop.new.paid" }));
+  await rig.publish(
+    message(1, { topic: "shop.old.placed" }),
+    message(2, { topic: "shop.new.placed" }),
+    message(3, { topic: "shop.new.paid" }),
+  );
   const got = await taker.until(2);
   assert.deepEqual(got.map(({ message }) => message.topic).toSorted(), ["shop.new.placed", "shop.old.placed"]);
   await taker.settle("ack", ...got);
@@ -149,7 +162,10 @@ void test("a pattern has all topics that match, those to come included, and its 
   // Nobody is there, and the group keeps it, also for who comes by the name.
   await rig.publish(message(4, { topic: "shop.newest.placed" }));
   const named = await rig.subscribe({ topic: "shop.newest.placed" });
-  assert.deepEqual((await named.until(1)).map(({ message }) => message.body), [4]);
+  assert.deepEqual(
+    (await named.until(1)).map(({ message }) => message.body),
+    [4],
+  );
   await rig.transport.close();
 });
 
@@ -172,7 +188,10 @@ void test("who asked to be told is told that nobody is there", async () => {
   const { address } = inbox.subscription;
   assert.ok(address !== undefined);
   const [fine, mandatory, request, reply] = await rig.publish(
-    message(1), message(2, { mandatory: true }), message(3, { replyTo: address }), message(4, { topic: address, correlationId: "3" }),
+    message(1),
+    message(2, { mandatory: true }),
+    message(3, { replyTo: address }),
+    message(4, { topic: address, correlationId: "3" }),
   );
   assert.deepEqual([fine?.ok, errorOf(mandatory).code, errorOf(request).code, reply?.ok], [true, "UNROUTABLE", "NO_RESPONDERS", true]);
   assert.equal(errorOf(mandatory).certainty, "definite");
@@ -223,12 +242,18 @@ void test("browse shows what is not settled, page by page; remove settles it, in
   await rig.publish(...[1, 2, 3, 4].map((body) => message(body)));
   const [held] = await taker.until(2);
   const page = async (after: string | number | undefined): Promise<readonly [unknown, string | number][]> =>
-    ((await rig.transport.browse?.({ topic: "orders", group: "billing", after, limit: 3, signal: new AbortController().signal })) ?? []).map(
-      ({ message, position }) => [message.body, position] as const,
-    );
+    (
+      (await rig.transport.browse?.({ topic: "orders", group: "billing", after, limit: 3, signal: new AbortController().signal })) ?? []
+    ).map(({ message, position }) => [message.body, position] as const);
   const first = await page(undefined);
-  assert.deepEqual(first.map(([body]) => body), [1, 2, 3]);
-  assert.deepEqual((await page(first[2]?.[1])).map(([body]) => body), [4]);
+  assert.deepEqual(
+    first.map(([body]) => body),
+    [1, 2, 3],
+  );
+  assert.deepEqual(
+    (await page(first[2]?.[1])).map(([body]) => body),
+    [4],
+  );
   const positions = [first[0]?.[1] ?? "", first[2]?.[1] ?? ""];
   assert.equal(await rig.transport.remove?.("orders", "billing", positions), 2);
   assert.equal(await rig.transport.remove?.("orders", "billing", positions), 0);
@@ -244,7 +269,11 @@ void test("inspect tells what is kept, what is in hand, and who is there", async
   await taker.until(2);
   await rig.clock.advance(250);
   assert.deepEqual(await rig.transport.inspect?.("orders", "billing"), {
-    depth: 3, inFlight: 2, lagMessages: 1, oldestAgeMs: 250, consumers: [{ id: "memory-1/1", inFlight: 2 }],
+    depth: 3,
+    inFlight: 2,
+    lagMessages: 1,
+    oldestAgeMs: 250,
+    consumers: [{ id: "memory-1/1", inFlight: 2 }],
   });
   assert.equal((await rig.transport.inspect?.("orders", "nobody"))?.depth, 0);
   await rig.transport.close();
@@ -277,10 +306,16 @@ void test("a tombstone and a body by reference arrive as they are; freeze makes 
 void test("what cannot be carried is refused, definite, and its neighbours go through", async () => {
   const rig = await createRig({ encode: true, maxBodyBytes: 10 });
   const wrong: readonly [Partial<Message>, string][] = [
-    [{ body: new Uint8Array(11) }, "TOO_LARGE"], [{ body: "text" }, "CONFIG"], [{ priority: 10 }, "CONFIG"], [{ native: { partition: 1 } }, "CONFIG"],
+    [{ body: new Uint8Array(11) }, "TOO_LARGE"],
+    [{ body: "text" }, "CONFIG"],
+    [{ priority: 10 }, "CONFIG"],
+    [{ native: { partition: 1 } }, "CONFIG"],
   ];
   const outcomes = await rig.publish(...wrong.map(([fields]) => message(new Uint8Array(1), fields)), message(new Uint8Array(10)));
-  assert.deepEqual(outcomes.slice(0, -1).map((outcome) => errorOf(outcome).code), wrong.map(([, code]) => code));
+  assert.deepEqual(
+    outcomes.slice(0, -1).map((outcome) => errorOf(outcome).code),
+    wrong.map(([, code]) => code),
+  );
   assert.ok(outcomes.slice(0, -1).every((outcome) => errorOf(outcome).certainty === "definite"));
   assert.equal(outcomes.at(-1)?.ok, true);
   await rig.transport.close();

@@ -1,9 +1,9 @@
 import { WaybillError } from "../errors.ts";
-import { deadLetterGroup, published, type Message, type PublishOutcome, type Settlement, type Topology } from "../transport.ts";
+import { deadLetterGroup, type Message, type Settlement } from "../transport.ts";
 import { weigh } from "./body.ts";
 import { createInboxes } from "./inbox.ts";
 import type { Settings } from "./options.ts";
-import { publishedAll } from "./outcomes.ts";
+import { outcomesOf } from "./outcomes.ts";
 import { attachGroup, attachReader } from "./queue-attach.ts";
 import { queueCapabilities } from "./queue-capabilities.ts";
 import type { Entry } from "./queue-entry.ts";
@@ -31,7 +31,7 @@ export interface QueueBroker {
 /** A queue: each group of a topic has its own, a message stays in it until it is settled, and each is settled by itself. */
 export function createQueueShape(settings: Settings): Shape {
   const queues = createQueues(settings);
-  const topics = createTopics(queues.topic, (topic, group) => topic.ensureGroup(group));
+  const topics = createTopics(queues.topic);
   const inboxes = createInboxes(queues.own);
   const changed: GroupQueue[] = [];
   let lastPosition = 0;
@@ -114,22 +114,10 @@ export function createQueueShape(settings: Settings): Shape {
     for (let queue = changed.pop(); queue !== undefined; queue = changed.pop()) queue.handOut();
   }
 
-  function publishNow(messages: readonly Message[]): readonly PublishOutcome[] {
-    let outcomes: PublishOutcome[] | undefined;
-    for (let index = 0; index < messages.length; index += 1) {
-      const message = messages[index] as Message;
-      const error = refuse(message);
-      if (error === undefined) put(message);
-      else (outcomes ??= [...publishedAll(messages.length)])[index] = { ok: false, error };
-    }
-    handOut();
-    return outcomes ?? publishedAll(messages.length);
-  }
-
-  function missing({ topics: names, groups }: Topology): string[] {
-    const noTopics = names.filter((name) => topics.peek(name) === undefined);
-    const noGroups = groups.filter(({ topic, group }) => topics.peek(topic)?.groups.has(group) !== true);
-    return [...noTopics.map((name) => `topic ${name}`), ...noGroups.map(({ topic, group }) => `group ${group} of topic ${topic}`)];
+  function publishOne(message: Message): WaybillError | undefined {
+    const error = refuse(message);
+    if (error === undefined) put(message);
+    return error;
   }
 
   const broker: QueueBroker = { topics, queues, refuse, put, settle, handOut };
@@ -138,32 +126,32 @@ export function createQueueShape(settings: Settings): Shape {
     capabilities: queueCapabilities(settings),
     unheard: () => unheard,
     publish(messages, tx) {
-      if (tx === undefined) return publishNow(messages);
-      return messages.map((message) => {
-        const noted = transactions.noted(tx);
+      if (tx === undefined) {
+        const outcomes = outcomesOf(messages, publishOne);
+        handOut();
+        return outcomes;
+      }
+      const noted = transactions.noted(tx);
+      return outcomesOf(messages, (message) => {
         const error = noted === undefined ? new WaybillError("CLOSED", "the transaction is over") : refuse(message);
-        if (error !== undefined) return { ok: false, error };
-        noted?.messages.push(message);
-        return published;
+        if (error === undefined) noted?.messages.push(message);
+        return error;
       });
     },
     attach(request, port) {
       checkRequest(request, settings);
       if (request.from !== "latest") throw cannot("from", "a queue keeps only what its groups have not settled: start at latest");
       if (request.inbox) return attachReader(broker, request, port, inboxes);
-      return request.group === undefined ? attachReader(broker, request, port, undefined) : attachGroup(broker, transactions, request, port, request.group);
+      return request.group === undefined
+        ? attachReader(broker, request, port, undefined)
+        : attachGroup(broker, transactions, request, port, request.group);
     },
     begin: transactions.begin,
     inspect(topic, group) {
       return topics.peek(topic)?.groups.get(group)?.inspect() ?? { depth: 0, inFlight: 0, lagMessages: 0, oldestAgeMs: 0, consumers: [] };
     },
-    declare(topology) {
-      const made = missing(topology);
-      for (const name of topology.topics) topics.declare(name);
-      for (const { topic, group } of topology.groups) topics.ensure(topic).ensureGroup(group);
-      return made;
-    },
-    check: missing,
+    declare: topics.declare,
+    check: topics.missing,
     browse({ topic, group, after, limit, signal }) {
       if (signal.aborted) throw new WaybillError("ABORTED", "the caller's signal fired");
       const entries = topics.peek(topic)?.groups.get(group)?.entries() ?? [];
@@ -188,7 +176,13 @@ function isServed(topic: QueueTopic): boolean {
 function toDeadLetter(message: Message, topic: string, headers: Message["headers"]): Message {
   const merged = Object.assign(Object.create(null) as Record<string, string>, message.headers, headers);
   return {
-    ...message, topic, group: deadLetterGroup, headers: Object.freeze(merged), deliverAt: undefined, expiresAt: undefined, mandatory: false,
+    ...message,
+    topic,
+    group: deadLetterGroup,
+    headers: Object.freeze(merged),
+    deliverAt: undefined,
+    expiresAt: undefined,
+    mandatory: false,
   };
 }
 

@@ -1,6 +1,19 @@
 import type {
-  Browsed, BrowseRequest, Capabilities, Credit, Delivery, Inspection, Message, Position, PublishOutcome, Settlement, SettleOutcome,
-  StartPosition, SubscribeRequest, Topology, Transaction,
+  Browsed,
+  BrowseRequest,
+  Capabilities,
+  Credit,
+  Delivery,
+  Inspection,
+  Message,
+  Position,
+  PublishOutcome,
+  Settlement,
+  SettleOutcome,
+  StartPosition,
+  SubscribeRequest,
+  Topology,
+  Transaction,
 } from "../transport.ts";
 
 /**
