@@ -241,7 +241,7 @@ export function modelHistory(options: ModelOptions): readonly HistoryRecord[] {
     const other = members.find((each) => each.group === member.group && each !== member) ?? member;
     switch (bad) {
       case "EARLY-ACK":
-        if (hand.handle === "ok") return false;
+        if (hand.handle === "ok" || hand.kept.attempts > 1) return false;
         write(member.proc, member.inc, { ...at, type: "ack-invoke" });
         write(member.proc, member.inc, { ...at, type: "ack-ok" });
         return true;

@@ -1,56 +1,44 @@
-/** A stranger's adapter: a fan-out without memory, in under a hundred lines. `lies` names a capability that it declares and does not have. */
+/** A stranger's adapter: a fan-out without memory. `lies` names a capability that it declares and does not have. */
 import { capabilityNames, published, WaybillError } from "@waybill/core";
 import type {
   Capabilities,
   CapabilityName,
   Delivery,
+  ErrorCode,
   Message,
   PublishOutcome,
   SubscribeRequest,
-  Subscription,
   Transport,
 } from "@waybill/core";
 
 const has: readonly CapabilityName[] = ["confirm", "headers", "tombstone", "reader"];
+const unknown = { attempt: undefined, position: undefined, leaseMs: undefined, note: undefined, handle: undefined };
+const maxBodyBytes = 1 << 20;
 
 interface Listener {
   readonly topic: string | undefined;
-  take(message: Message): void;
+  readonly take: (message: Message) => void;
 }
 
-export interface StrangeBroker {
-  open(): Transport;
-}
-
-export function strangeBroker(lies?: CapabilityName): StrangeBroker {
+export function strangeBroker(lies?: CapabilityName): { open(): Transport } {
   const listeners = new Set<Listener>();
-  const entries = capabilityNames.map((name) => [name, { level: has.includes(name) || name === lies ? "native" : "none" }] as const);
-  const capabilities = {
-    ...(Object.fromEntries(entries) as Record<CapabilityName, { level: "native" | "none" }>),
-    body: "value",
-    durability: "D0",
-    maxBodyBytes: 1 << 20,
-  } satisfies Capabilities;
-  const asks: readonly (readonly [CapabilityName, (message: Message) => boolean])[] = [
-    ["publishToGroup", (message) => message.group !== undefined],
-    ["delay", (message) => message.deliverAt !== undefined],
-    ["expiry", (message) => message.expiresAt !== undefined],
-    ["priority", (message) => message.priority !== undefined],
-    ["mandatory", (message) => message.mandatory],
-  ];
-  const refusal = (message: Message): WaybillError | undefined => {
-    if (message.native !== undefined) return new WaybillError("CONFIG", "no options of its own");
-    if (message.body instanceof Uint8Array && message.body.byteLength > capabilities.maxBodyBytes)
-      return new WaybillError("TOO_LARGE", "too large");
-    const lacking = asks.find(([name, asked]) => asked(message) && capabilities[name].level === "none");
-    return lacking === undefined ? undefined : new WaybillError("CAPABILITY", lacking[0]);
+  const levels = capabilityNames.map((name) => [name, { level: has.includes(name) || name === lies ? "native" : "none" }]);
+  const capabilities = { ...Object.fromEntries(levels), body: "value", durability: "D0", maxBodyBytes } as Capabilities;
+  const lacks = (name: CapabilityName): boolean => capabilities[name].level === "none";
+  const refusal = (message: Message): ErrorCode | undefined => {
+    const { body, deliverAt, expiresAt, group, mandatory, native, priority } = message;
+    if (native !== undefined) return "CONFIG";
+    if (body instanceof Uint8Array && body.byteLength > maxBodyBytes) return "TOO_LARGE";
+    if (lacks("delay") && deliverAt !== undefined) return "CAPABILITY";
+    if (lacks("expiry") && expiresAt !== undefined) return "CAPABILITY";
+    if (lacks("priority") && priority !== undefined) return "CAPABILITY";
+    if (lacks("publishToGroup") && group !== undefined) return "CAPABILITY";
+    return lacks("mandatory") && mandatory ? "CAPABILITY" : undefined;
   };
-  const refused = (request: SubscribeRequest): WaybillError | undefined => {
-    if (request.native !== undefined) return new WaybillError("CONFIG", "no options of its own");
-    if (request.signal.aborted) return new WaybillError("ABORTED", "the caller's signal fired");
-    const lacking =
-      request.group !== undefined || request.pattern !== undefined || request.inbox || request.order === "key" || request.from !== "latest";
-    return lacking ? new WaybillError("CAPABILITY", "a reader of one topic, from now on") : undefined;
+  const refused = ({ from, group, inbox, native, order, pattern, signal }: SubscribeRequest): ErrorCode | undefined => {
+    if (native !== undefined) return "CONFIG";
+    if (signal.aborted) return "ABORTED";
+    return group !== undefined || pattern !== undefined || inbox || order === "key" || from !== "latest" ? "CAPABILITY" : undefined;
   };
   const open = (): Transport => {
     const mine = new Set<() => void>();
@@ -67,35 +55,21 @@ export function strangeBroker(lies?: CapabilityName): StrangeBroker {
       },
       async publish(messages, { signal }) {
         return messages.map((message): PublishOutcome => {
-          const error = closed
-            ? new WaybillError("CLOSED", "closed")
-            : signal.aborted
-              ? new WaybillError("ABORTED", "aborted")
-              : refusal(message);
-          if (error !== undefined) return { ok: false, error };
+          const code = closed ? "CLOSED" : signal.aborted ? "ABORTED" : refusal(message);
+          if (code !== undefined) return { ok: false, error: new WaybillError(code, "not published") };
           for (const listener of listeners) if (listener.topic === message.topic) listener.take(message);
           return published;
         });
       },
-      async subscribe(request): Promise<Subscription> {
-        const error = refused(request);
-        if (error !== undefined) throw error;
+      async subscribe(request) {
+        const code = refused(request);
+        if (code !== undefined) throw new WaybillError(code, "a reader of one topic, from now on");
         const waiting: Delivery[] = [];
         let wake = Promise.withResolvers<void>();
         let ended = false;
         const take = (message: Message): void => {
-          if (waiting.length >= 1_000) return void request.onEvent({ kind: "gap", count: 1, reason: "full" });
-          waiting.push({
-            message,
-            attempt: undefined,
-            position: undefined,
-            part: "",
-            generation: 0,
-            leaseMs: undefined,
-            note: undefined,
-            takenOver: false,
-            handle: undefined,
-          });
+          if (waiting.length >= 1_000) return void request.onEvent({ kind: "gap", count: 1, reason: "the buffer is full" });
+          waiting.push({ ...unknown, message, part: "", generation: 0, takenOver: false });
           wake.resolve();
         };
         const listener = { topic: request.topic, take };
@@ -115,7 +89,7 @@ export function strangeBroker(lies?: CapabilityName): StrangeBroker {
               if (waiting.length > 0) yield waiting.splice(0);
             }
           },
-          settle: async () => Promise.reject(new WaybillError("CAPABILITY", "nothing is settled")),
+          settle: () => Promise.reject(new WaybillError("CAPABILITY", "nothing is settled")),
           credit: () => undefined,
           [Symbol.asyncDispose]: async () => end(),
         };

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { describe, it } from "node:test";
-import type { CapabilityName } from "@waybill/core";
+import type { CapabilityName, Transport } from "@waybill/core";
 import { cases } from "./cases/index.ts";
 import type { Need } from "./case.ts";
 import { runSuite } from "./run-suite.ts";
 import { strangeBroker } from "./stranger.fixture.ts";
-import type { StrangeBroker } from "./stranger.fixture.ts";
+
 import type { ConformanceTarget } from "./target.ts";
 
 describe("a stranger's adapter", () => {
@@ -37,7 +37,7 @@ describe("a stranger's adapter", () => {
 
 /** Brokers live in this process: a connection is a number. */
 function stranger(lies?: CapabilityName): ConformanceTarget {
-  const brokers: StrangeBroker[] = [];
+  const brokers: { open(): Transport }[] = [];
   return {
     name: "stranger",
     processes: false,
