@@ -56,10 +56,10 @@ export interface Link {
 }
 
 interface Open {
-  readonly attachment: Attachment;
+  /** Undefined once it has ended: whoever still holds the subscription holds nothing else. */
+  attachment: Attachment | undefined;
   readonly port: Port;
   readonly request: SubscribeRequest;
-  readonly end: () => void;
 }
 
 const nothing: Delivery[] = [];
@@ -136,7 +136,7 @@ export function createLink(host: Host, name: string): Link {
     await reach(request.signal);
     subscribed += 1;
     let { credit } = request;
-    const intake = createIntake(host.turn, () => (isUp() ? attachment.take() : nothing));
+    const intake = createIntake(host.turn, () => (isUp() ? open.attachment?.take() : undefined) ?? nothing);
     const port: Port = {
       id: `${name}/${subscribed}`,
       get credit() {
@@ -148,11 +148,11 @@ export function createLink(host: Host, name: string): Link {
       wake: intake.wake,
       end: intake.end,
     };
-    const attachment = shape.attach(request, port);
-    const open: Open = { attachment, port, request, end: intake.end };
+    const open: Open = { attachment: undefined, port, request };
+    open.attachment = shape.attach(request, port);
     subscriptions.add(open);
     return {
-      address: attachment.address,
+      address: open.attachment.address,
       deliveries: () => intake.deliveries,
       settle: (settlements, options) => settle(open, settlements, options?.tx),
       credit(next) {
@@ -173,7 +173,7 @@ export function createLink(host: Host, name: string): Link {
     const count = settlements.length;
     if (state === "dead") return held.hold({ give: () => filled(count, "unknown"), lose: () => filled(count, "unknown") });
     // What it held went back when it ended, or when the connection broke.
-    if (state !== "up") return Promise.resolve(filled(count, "lost"));
+    if (state !== "up" || attachment === undefined) return Promise.resolve(filled(count, "lost"));
     let outcomes: readonly SettleOutcome[];
     try {
       outcomes = attachment.settle(settlements, tx);
@@ -186,8 +186,10 @@ export function createLink(host: Host, name: string): Link {
 
   function end(open: Open): void {
     if (!subscriptions.delete(open)) return;
-    open.end();
-    if (state !== "dead") open.attachment.leave();
+    const { attachment, port } = open;
+    open.attachment = undefined;
+    port.end();
+    if (state !== "dead") attachment?.leave();
   }
 
   /** Resolves when the broker can be asked. A dead link never learns that it cannot. */
@@ -226,7 +228,7 @@ export function createLink(host: Host, name: string): Link {
       if (state !== "up") return;
       epoch += 1;
       change("down", "disconnected", new WaybillError("CONNECTION_LOST", "the broker went away"));
-      for (const { attachment } of [...subscriptions]) attachment.drop(false);
+      for (const { attachment } of [...subscriptions]) attachment?.drop(false);
       held.loseAll("disconnected");
     },
     comeUp() {
@@ -240,7 +242,7 @@ export function createLink(host: Host, name: string): Link {
       const wasUp = state === "up";
       epoch += 1;
       state = "dead";
-      if (wasUp) for (const { attachment } of subscriptions) attachment.drop(true);
+      if (wasUp) for (const { attachment } of subscriptions) attachment?.drop(true);
     },
     unblock() {
       if (state === "up") held.giveAll();
@@ -249,7 +251,7 @@ export function createLink(host: Host, name: string): Link {
 
   function resume(open: Open): void {
     try {
-      open.attachment.resume();
+      open.attachment?.resume();
       open.port.wake();
     } catch (error) {
       void open.request.onEvent({ kind: "failed", error: error as WaybillError });
