@@ -23,6 +23,9 @@ export interface Database {
   close(): Promise<void>;
 }
 
+/** Only while the file is being opened or recovered. */
+const readerWaitMs = 5000;
+
 /** A transport that is a database itself: its store joins it, and one commit holds the acknowledgement too. */
 export function hasStore(transport: Transport): transport is EmbeddedTransport {
   return "store" in transport;
@@ -39,7 +42,7 @@ export function openDatabase(file: string | undefined, transport: Transport): Da
   return {
     store,
     get reader() {
-      return (reader ??= new DatabaseSync(path, { readOnly: true }));
+      return (reader ??= new DatabaseSync(path, { readOnly: true, timeout: readerWaitMs }));
     },
     outboxRows: async () => (await store.outbox.backlog()).rows,
     async close() {
@@ -61,7 +64,7 @@ export interface Prepared {
   readonly run: number;
   readonly seed: number;
   /** In the books already, by where they came from. */
-  readonly orders: { readonly generator: number; readonly input: number };
+  readonly orders: Readonly<Record<OrderSource, number>>;
 }
 
 const prepareMs = 10_000;
@@ -96,5 +99,5 @@ async function prepare(sql: Sql, askedSeed: number | undefined): Promise<Prepare
   await sql.run("insert into runs (number, seed, started_at) values (?, ?, ?)", run, seed, Date.now());
   const count = async (source: OrderSource): Promise<number> =>
     Number((await sql.get("select count(*) as n from orders where source = ?", source))?.["n"] ?? 0);
-  return { run, seed, orders: { generator: await count("generator"), input: await count("input") } };
+  return { run, seed, orders: { generator: await count("generator"), input: await count("input"), http: await count("http") } };
 }

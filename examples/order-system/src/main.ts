@@ -54,7 +54,11 @@ function ordersOf(args: Arguments, live: boolean): number | undefined {
 function openDirectory(args: Arguments): string {
   if (args.data !== undefined) {
     const directory = resolve(args.data);
-    mkdirSync(directory, { recursive: true });
+    try {
+      mkdirSync(directory, { recursive: true });
+    } catch (error) {
+      throw new Error(`--data: ${directory} cannot be made`, { cause: error });
+    }
     return directory;
   }
   const directory = mkdtempSync(join(tmpdir(), "waybill-orders-"));

@@ -18,7 +18,7 @@ import { expectedCause, randomOf } from "./seed.ts";
 import type { Server } from "./servers.ts";
 import { abortable, countAhead, fromInput, generated } from "./source.ts";
 import { createSupervisor, type Supervisor } from "./supervisor.ts";
-import { watchTransport } from "./watch.ts";
+import { watchTransport, type Watch } from "./watch.ts";
 
 export interface RunOptions {
   readonly arguments: Arguments;
@@ -62,6 +62,12 @@ export async function run(options: RunOptions): Promise<RunResult> {
   try {
     await bus.start({ signal: AbortSignal.timeout(startMs) });
     const prepared = await prepareDatabase(database, args.seed);
+    const known = prepared.orders.generator + prepared.orders.input + prepared.orders.http;
+    if (known > 0 && args.data === undefined && options.server.inDirectory) {
+      throw new Error(
+        `--store: it holds ${known} orders of an earlier run, whose messages went with its temporary files; give another file, or keep both with --data`,
+      );
+    }
     return await withServices(options, bus, { database, store }, prepared);
   } finally {
     await bus.close({ drain: 2000 });
@@ -210,8 +216,7 @@ async function withServices(options: RunOptions, bus: Bus, { database, store }: 
         await watch.refresh();
         return args.sabotage === undefined ? progress.openOrders().length - watch.deadLettered : unfinished();
       },
-      empty: async () =>
-        (await database.outboxRows()) === 0 && (await watch.queues()).every(({ depth }) => typeof depth !== "number" || depth === 0),
+      empty: () => isEmpty(database, watch),
       progress: state,
       signal: broken.signal,
     });
@@ -232,6 +237,16 @@ async function withServices(options: RunOptions, bus: Bus, { database, store }: 
     clearInterval(stallTimer);
     await supervisor.stop(drainMs);
     await stopShowing?.();
+  }
+}
+
+/** As far as anybody can tell; false when nobody can just now. */
+async function isEmpty(database: Database, watch: Watch): Promise<boolean> {
+  try {
+    const queues = await watch.queues();
+    return (await database.outboxRows()) === 0 && queues.every(({ depth }) => typeof depth !== "number" || depth === 0);
+  } catch {
+    return false;
   }
 }
 

@@ -7,7 +7,7 @@ export interface Watch {
   /** As of the last `refresh`. */
   readonly deadLettered: number;
   depthOf(group: string): number | string;
-  /** Asks the transport again. Two calls at once are one. */
+  /** Asks the transport again; when it cannot answer just now, what it said before stays. Two calls at once are one. */
   refresh(): Promise<void>;
   /** All queues, the quotes' among them. */
   queues(): Promise<readonly QueueCount[]>;
@@ -52,7 +52,9 @@ export function watchTransport(bus: Bus): Watch {
     },
     depthOf: (group) => depths.get(group) ?? "not asked yet",
     refresh() {
-      asking ??= ask().finally(() => (asking = undefined));
+      asking ??= ask()
+        .catch(() => undefined)
+        .finally(() => (asking = undefined));
       return asking;
     },
     async queues() {
