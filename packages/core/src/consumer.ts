@@ -14,7 +14,7 @@ import type { GroupCounters } from "./metrics.ts";
 import type { Observer } from "./observer.ts";
 import type { Plan } from "./plan.ts";
 import type { Publisher } from "./publisher.ts";
-import { alreadyApplied, isPostponed, settledByTransaction } from "./run-outcome.ts";
+import { alreadyApplied, isPostponed, lostMeanwhile, settledByTransaction } from "./run-outcome.ts";
 import { createSettler, type Settler } from "./settler.ts";
 import type { Delivery, Settlement, SettleOutcome, Subscription, SubscriptionEvent, Transport } from "./transport.ts";
 import type { Turn } from "./turn.ts";
@@ -240,7 +240,7 @@ export function createConsumer(options: ConsumerOptions): Consumer {
   }
 
   function finished(item: Item, attempt: Attempt, failed: boolean, thrown: unknown): void {
-    if (item.gone) {
+    if (item.gone || thrown === lostMeanwhile) {
       counters.lost += 1;
       unsettled -= 1;
       done(item);

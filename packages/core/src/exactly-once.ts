@@ -1,5 +1,5 @@
 import type { Attempt } from "./attempt.ts";
-import { alreadyApplied, Postponed, settledByTransaction } from "./run-outcome.ts";
+import { alreadyApplied, lostMeanwhile, Postponed, settledByTransaction } from "./run-outcome.ts";
 import type { Clock } from "./clock.ts";
 import { withDeadline } from "./deadline.ts";
 import { isWaybillError, WaybillError } from "./errors.ts";
@@ -109,7 +109,7 @@ export function createExactlyOnce(options: ExactlyOnceOptions): ExactlyOnce {
     }
     const { signal } = attempts[0] as Attempt;
     const outcomes = await transport.publish(unit.outgoing, { signal, tx: unit.transaction });
-    for (const outcome of outcomes) if (!outcome.ok) throw outcome.error;
+    for (const outcome of outcomes) if (!outcome.ok) throw counted(outcome.error) ? outcome.error : new Postponed(outcome.error);
   }
 
   async function acknowledge(unit: Unit, attempts: readonly Attempt[]): Promise<void> {
@@ -117,8 +117,8 @@ export function createExactlyOnce(options: ExactlyOnceOptions): ExactlyOnce {
     if (subscription === undefined) throw new Postponed(new WaybillError("LEASE_LOST", "the subscription has ended"));
     const acks = attempts.map(({ item }) => ({ kind: "ack", delivery: item.delivery }) as const);
     const outcomes = await subscription.settle(acks, { tx: unit.transaction });
-    // A stalled member that wakes up may not commit what another one handles by now.
-    if (outcomes.includes("lost")) throw new Postponed(new WaybillError("LEASE_LOST", "the delivery went to another member"));
+    // A stalled member that wakes up may not commit what another one handles by now; nor what an unanswered commit has settled.
+    if (outcomes.includes("lost")) throw lostMeanwhile;
   }
 
   async function commit(unit: Unit, attempts: readonly Attempt[]): Promise<Outcome> {
@@ -166,6 +166,8 @@ export function createExactlyOnce(options: ExactlyOnceOptions): ExactlyOnce {
       return unit.store.tx;
     },
     enqueue(attempt, message) {
+      // Its body may have been validated for longer than the attempt had time.
+      if (attempt.ended) throw new WaybillError("STALE_ATTEMPT", "ctx.publish after the attempt had ended");
       (attempt.transaction as Unit).outgoing.push(message);
     },
     applied: store === undefined ? undefined : appliedOf,
@@ -180,6 +182,11 @@ function postpone(error: unknown): never {
 function postponeStore(error: unknown): never {
   if (isWaybillError(error, "TX_TOO_LONG")) throw error;
   throw new Postponed(isWaybillError(error) ? error : new WaybillError("STORE", "the store failed", { cause: error }));
+}
+
+/** What no waiting mends is the handler's own doing, and so is a lock that it held for too long. */
+function counted({ code, retryable }: WaybillError): boolean {
+  return !retryable || code === "TX_TOO_LONG";
 }
 
 /** Tells the consumer that the acknowledgement is in the transaction. */

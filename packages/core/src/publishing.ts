@@ -29,7 +29,10 @@ export interface Addressing {
 
 /** From a contract and a body to a confirmed message. */
 export interface Publishing {
+  /** With a `parent` also while the bus drains: the publisher ends last. */
   publish(contract: Contract, body: unknown, choices: PublishChoices | undefined, parent?: Parent): Promise<Published>;
+  /** The same, middleware and all, but the message goes to `take`, such as an outbox. */
+  publishInto(take: (message: Message) => void, contract: Contract, body: unknown, choices: PublishChoices | undefined, parent?: Parent): Promise<Published>;
   /** Validated, addressed and encoded, but not published. */
   build(contract: Contract, body: unknown, choices: PublishChoices | undefined, parent?: Parent, addressing?: Addressing): Message | Promise<Message>;
   add(message: Message, signal?: AbortSignal): Promise<Published>;
@@ -72,13 +75,23 @@ export function createPublishing(options: PublishingOptions): Publishing {
 
   function direct(contract: Contract, body: unknown, choices: PublishChoices | undefined, parent: Parent | undefined): Promise<Published> {
     try {
-      options.mustBeOpen();
+      if (parent === undefined) options.mustBeOpen();
       const message = build(contract, body, choices, parent);
       return message instanceof Promise ? addBuilt(message, choices?.signal) : add(message, choices?.signal);
     } catch (error) {
       options.refused(namespaced(contract.topic));
       return Promise.reject(error);
     }
+  }
+
+  /** Composed for each call: a middleware may pass on a call of its own making, and still nothing may get past `take`. */
+  async function publishInto(take: (message: Message) => void, contract: Contract, body: unknown, choices: PublishChoices = noChoices, parent?: Parent): Promise<Published> {
+    const buildAndTake = async (call: PublishCall): Promise<Published> => {
+      const message = await build(call.contract, call.body, call.options, parent);
+      take(message);
+      return message;
+    };
+    return compose(options.middleware, buildAndTake)({ contract, body, options: choices });
   }
 
   // Functions of their own, here and below: a closure in the common path would cost every message a context.
@@ -163,7 +176,7 @@ export function createPublishing(options: PublishingOptions): Publishing {
     throw new WaybillError("CAPABILITY", `${transport.name} cannot do "${what}" on "${topic}"${capability.why === undefined ? "" : `: ${capability.why}`}`);
   }
 
-  return { publish, build, add };
+  return { publish, publishInto, build, add };
 }
 
 function headersOf(own: Headers, choices: PublishChoices, parent: Parent | undefined, addressing: Addressing): Headers {

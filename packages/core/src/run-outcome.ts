@@ -20,3 +20,5 @@ export function isPostponed(thrown: unknown): thrown is Postponed {
 /** Thrown by `run` when the delivery was found to be a repeat, or is settled already by its transaction. */
 export const alreadyApplied: unique symbol = Symbol("already applied");
 export const settledByTransaction: unique symbol = Symbol("settled by transaction");
+/** Thrown by `run` when the delivery was found to be another member's, or nobody's, by now: nothing of it is settled. */
+export const lostMeanwhile: unique symbol = Symbol("lost meanwhile");

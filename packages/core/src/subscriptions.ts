@@ -164,12 +164,10 @@ export function createSubscriptions(options: SubscriptionsOptions): Subscription
   function hostOf(plan: Plan, exactlyOnce: ExactlyOnce | undefined): AttemptHost {
     return {
       group: plan.group,
-      async publish(attempt: Attempt, contract: Contract, body: unknown, choices: PublishChoices | undefined) {
+      publish(attempt: Attempt, contract: Contract, body: unknown, choices: PublishChoices | undefined) {
         const parent = parentOf(attempt.item.delivery.message);
         if (exactlyOnce === undefined) return publishing.publish(contract, body, choices, parent);
-        const message = await publishing.build(contract, body, choices, parent);
-        exactlyOnce.enqueue(attempt, message);
-        return message;
+        return publishing.publishInto((message) => exactlyOnce.enqueue(attempt, message), contract, body, choices, parent);
       },
       tx(attempt) {
         if (exactlyOnce === undefined) {

@@ -32,11 +32,7 @@ export async function transactWith(host: TransactHost, work: (ctx: TransactConte
       get tx() {
         return transaction.tx;
       },
-      async publish(contract, body, choices) {
-        const message = await publishing.build(contract, body, choices);
-        outgoing.push(message);
-        return message;
-      },
+      publish: (contract, body, choices) => publishing.publishInto((message) => outgoing.push(message), contract, body, choices),
     });
     if (outgoing.length > 0 && store.joins(transport)) {
       const outcomes = await transport.publish(outgoing, { signal: new AbortController().signal, tx: transaction });

@@ -25,8 +25,10 @@ export function mortalStore(world: World, life: Life, inner: Store, original: (t
         }),
       rollback() {
         if (life.isDead) return silence();
-        forget();
-        return call("rollback", () => tx.rollback());
+        return call("rollback", () => {
+          forget();
+          return tx.rollback();
+        });
       },
     };
     standsFor(own, tx);
