@@ -75,7 +75,9 @@ test("with order by key three processes never handle a key's messages out of ord
   await until("a third is handled", () => acked().size > count / 3);
   const busiest = children.toSorted((a, b) => b.told.length - a.told.length)[0]!;
   await busiest.kill();
-  await until("all are handled", () => acked().size === count, 30_000);
+  // Not by what they told: the killed one may have acknowledged what it could tell nobody any more.
+  await until("all are handled", async () => (await transport.inspect!("a", "g")).depth === 0, 30_000);
+  await until("all is told", () => acked().size > count - 10);
   const handled = all()
     .filter((one): one is Got => one.kind === "got")
     .toSorted((a, b) => a.at - b.at);

@@ -64,6 +64,7 @@ export function openSubscription(options: SubscriptionOptions): OwnSubscription 
   let wake: (() => void) | undefined;
   let failure: WaybillError | undefined;
   let iterated = false;
+  let telling = false;
 
   function grant(): Grant {
     const open = !stopped && credit.messages > 0;
@@ -72,11 +73,18 @@ export function openSubscription(options: SubscriptionOptions): OwnSubscription 
       messages: received + (open ? credit.messages - inHand : 0),
       bytes: receivedBytes + (open ? credit.bytes - inHandBytes : 0),
       empty: inHand === 0,
+      minimum: Math.max(1, Math.min(maxSlice, Math.floor(credit.messages / 4))),
     };
   }
 
+  /** Once for all that changes in this turn. */
   function tellGrant(): void {
-    link.tell({ t: "grant", grant: grant() });
+    if (telling) return;
+    telling = true;
+    queueMicrotask(() => {
+      telling = false;
+      link.tell({ t: "grant", grant: grant() });
+    });
   }
 
   function letGo(batch: Batch, at: number): void {

@@ -1,9 +1,9 @@
-import { batchStates, type ToWorker, type WorkerSettings } from "./protocol.ts";
+import { batchStates, type ToWorker, type WorkerSettings, type Grant } from "./protocol.ts";
 import { batchStride } from "../sql/append.ts";
 import { monotonicMs } from "../sql/clock.ts";
 import { type Failure, failureOf } from "../sql/failure.ts";
 import { troubleOf } from "../sql/connection.ts";
-import { endSub, hasRoom, type Post, probe, refreshGroups, serveReader, startSub } from "./serve.ts";
+import { endSub, hasFair, type Post, probe, refreshGroups, serveReader, startSub } from "./serve.ts";
 import { openSession, type Session } from "./session.ts";
 import type { Sub } from "./state.ts";
 import { isPlain, plainCalls, runPlain } from "./calls.ts";
@@ -72,12 +72,13 @@ export function startLoop(settings: WorkerSettings, post: Post, end: () => void)
     schedule();
   }
 
-  function grant(given: { sub: number; messages: number; bytes: number; empty: boolean }): void {
+  function grant(given: Grant): void {
     const sub = subs.get(given.sub);
     if (sub === undefined) return;
     sub.granted = given.messages;
     sub.grantedBytes = given.bytes;
     sub.empty = given.empty;
+    sub.minimum = given.minimum;
     sub.dirty = true;
   }
 
@@ -131,7 +132,7 @@ export function startLoop(settings: WorkerSettings, post: Post, end: () => void)
   }
 
   function isHungry(sub: Sub): boolean {
-    return sub.dirty && hasRoom(sub);
+    return sub.dirty && hasFair(sub);
   }
 
   function cycle(on: Session): void {
@@ -250,7 +251,7 @@ export function startLoop(settings: WorkerSettings, post: Post, end: () => void)
         dirtyAll();
       } else if (session !== undefined) {
         const now = session.clock.now();
-        for (const sub of subs.values()) if ((sub.dueAt <= now || sub.dirty) && hasRoom(sub)) schedule();
+        for (const sub of subs.values()) if ((sub.dueAt <= now || sub.dirty) && hasFair(sub)) schedule();
       }
     } catch (error) {
       trouble(error);

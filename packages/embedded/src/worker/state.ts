@@ -2,7 +2,14 @@ import type { Group } from "../sql/catalog.ts";
 import type { Taker } from "../sql/lease.ts";
 
 /** A subscription as the worker sees it. */
-export interface GroupSub {
+interface Room {
+  /** See `Grant`. */
+  minimum: number;
+  /** Since when there is less room than that, on `performance.now()`; undefined: there is none, or enough. */
+  smallSince: number | undefined;
+}
+
+export interface GroupSub extends Room {
   readonly kind: "group";
   readonly id: number;
   readonly topic: string | undefined;
@@ -15,6 +22,9 @@ export interface GroupSub {
   given: number;
   givenBytes: number;
   empty: boolean;
+  worth: number;
+  /** Monotonic: from then on less room than `worth` will do. */
+  smallFetchAt: number;
   groups: Group[];
   /** Something may be there for it. */
   dirty: boolean;
@@ -24,7 +34,7 @@ export interface GroupSub {
   turn: number;
 }
 
-export interface ReaderSub {
+export interface ReaderSub extends Room {
   readonly kind: "reader";
   readonly id: number;
   readonly topic: string | undefined;
