@@ -1,6 +1,6 @@
 /** How the absence of each capability shows: what asks for it is refused with `CAPABILITY`, or is not there at all. */
 import assert from "node:assert/strict";
-import { createBus, event } from "@waybill/core";
+import { capabilityNames, createBus, event } from "@waybill/core";
 import type { CapabilityName, Message, Transport } from "@waybill/core";
 import { headers, message, publish, publishAll } from "./rig.ts";
 import type { Rig } from "./rig.ts";
@@ -151,6 +151,10 @@ async function oneDelivery(rig: Rig) {
 export function missing(rig: Rig, needs: readonly Need[]): readonly (keyof typeof refusals)[] {
   return needs.flatMap((need) => {
     if (need === "keeps") return rig.capabilities.durability === "D0" ? [need] : [];
-    return need in refusals && !offered(rig, need as CapabilityName) ? [need as CapabilityName] : [];
+    return isCapability(need) && !offered(rig, need) ? [need] : [];
   });
+}
+
+function isCapability(need: Need): need is CapabilityName {
+  return (capabilityNames as readonly string[]).includes(need);
 }
