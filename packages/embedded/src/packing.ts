@@ -77,12 +77,15 @@ function goesTo(target: Target, message: Message): boolean {
 function targetFor(targets: Target[], message: Message): number {
   const known = targets.findIndex((target) => goesTo(target, message));
   if (known >= 0) return known;
-  const { topic, group, mandatory, replyTo } = message;
-  return targets.push({ topic, group, priority: message.priority ?? 0, mandatory, replies: replyTo !== undefined }) - 1;
+  return targets.push(targetOf(message)) - 1;
+}
+
+export function targetOf({ topic, group, priority, mandatory, replyTo }: Message): Target {
+  return { topic, group, priority: priority ?? 0, mandatory, replies: replyTo !== undefined };
 }
 
 /** Why it cannot be stored as it is; undefined: it can. */
-function refusalOf(message: Message, maxBodyBytes: number): WaybillError | undefined {
+export function refusalOf(message: Message, maxBodyBytes: number): WaybillError | undefined {
   const { body, topic, priority } = message;
   if (body !== null && !(body instanceof Uint8Array)) {
     return new WaybillError("CONFIG", `body of a message for topic "${topic}": expected bytes or null`);

@@ -1,4 +1,5 @@
 import { WaybillError } from "@waybill/core";
+import { applyDeferred, createLedger, type Deferred, type Ledger } from "./deferred.ts";
 import { mustGoOn, toError, wrap } from "./errors.ts";
 import type { Place } from "./file.ts";
 import type { Settings } from "./options.ts";
@@ -16,6 +17,8 @@ export interface Opened {
   readonly catalog: Catalog;
   readonly clock: StoreClock;
   readonly sql: SyncSql;
+  /** Of the transaction that is open. */
+  readonly ledger: Ledger;
 }
 
 /** One handler's part of a shared transaction. */
@@ -26,6 +29,8 @@ export interface Seat {
   commit(): Promise<void>;
   rollback(): void;
   readonly afterCommit: (() => void)[];
+  /** Done at the commit, for all handlers together. */
+  readonly deferred: Deferred;
 }
 
 /**
@@ -53,6 +58,7 @@ interface OwnSeat {
   entered: { resolve(): void; reject(error: unknown): void } | undefined;
   done: { resolve(): void; reject(error: unknown): void } | undefined;
   readonly afterCommit: (() => void)[];
+  readonly deferred: Deferred;
 }
 
 const maxSeats = 200;
@@ -79,7 +85,7 @@ export function openSection({ path, settings, place, committed }: SectionOptions
       connection.exec("begin immediate");
       const clock = openClock(connection);
       connection.exec("commit");
-      opened = { connection, catalog: openCatalog(connection), clock, sql };
+      opened = { connection, catalog: openCatalog(connection), clock, sql, ledger: createLedger() };
       return opened;
     } catch (error) {
       connection.close();
@@ -96,6 +102,7 @@ export function openSection({ path, settings, place, committed }: SectionOptions
           const on = open();
           on.connection.prepare("begin immediate").run();
           began = performance.now();
+          on.ledger.reset();
           return on;
         } catch (error) {
           if (troubleOf(error) !== "busy") throw error;
@@ -178,7 +185,8 @@ export function openSection({ path, settings, place, committed }: SectionOptions
     seat.state = "over";
     seat.why = why;
     if (!wasInside) return;
-    const { connection, catalog } = opened!;
+    const { connection, catalog, ledger } = opened!;
+    ledger.drop(seat.deferred);
     try {
       if (connection.db.isTransaction) connection.exec("rollback to handler; release handler");
     } catch {
@@ -194,6 +202,11 @@ export function openSection({ path, settings, place, committed }: SectionOptions
     const fault = seats.length > 0 ? settings.faults.commit?.() : undefined;
     try {
       if (!on.connection.db.isTransaction) throw new WaybillError("STORE", "SQLite took back the transaction");
+      applyDeferred(
+        on,
+        seats.map((seat) => seat.deferred),
+        settings.maxBodyBytes,
+      );
       if (fault === "before") throw new WaybillError("STORE", "the commit was made to fail, without effect");
       on.connection.prepare("commit").run();
     } catch (error) {
@@ -256,10 +269,18 @@ export function openSection({ path, settings, place, committed }: SectionOptions
   }
 
   function take(signal: AbortSignal): Seat {
-    const seat: OwnSeat = { state: "new", why: undefined, entered: undefined, done: undefined, afterCommit: [] };
+    const seat: OwnSeat = {
+      state: "new",
+      why: undefined,
+      entered: undefined,
+      done: undefined,
+      afterCommit: [],
+      deferred: { messages: [], settlements: [] },
+    };
     let entering: Promise<void> | undefined;
     return {
       afterCommit: seat.afterCommit,
+      deferred: seat.deferred,
       async use(work) {
         if (seat.state === "new" || seat.state === "waiting") {
           entering ??= enter(seat, signal);

@@ -1,13 +1,12 @@
 import type { Message, PublishOutcome, Settlement, SettleOutcome, StoreTransaction, Transaction } from "@waybill/core";
 import { published } from "@waybill/core";
 import { toError, wrap } from "./errors.ts";
-import { packMessages } from "./packing.ts";
+import { refusalOf, targetOf } from "./packing.ts";
 import type { Section } from "./section.ts";
 import { toSettled } from "./settlements.ts";
-import { append } from "./sql/append.ts";
+import { routeFailure } from "./sql/append.ts";
 import { claimRow } from "./sql/inbox.ts";
 import { enqueueRows } from "./sql/outbox.ts";
-import { settleAll } from "./sql/settle.ts";
 import type { EmbeddedTx, SyncSql } from "./tx.ts";
 
 /** A transaction of the user's thread: the handler's, and what the transport does in it. */
@@ -51,31 +50,25 @@ export function beginTransaction({ file, section, maxBodyBytes, signal, enqueued
       seat.afterCommit.push(enqueued);
     },
     publish: (messages) =>
-      seat.use(({ connection, catalog, clock }) => {
-        const packed = packMessages(messages, maxBodyBytes);
-        const outcomes: PublishOutcome[] = Array.from({ length: messages.length }, () => published);
-        for (const [at, error] of packed.refused ?? []) outcomes[at] = { ok: false, error };
-        if (packed.index.length === 0) return outcomes;
-        const { targets, data, index, newestTime } = packed;
-        const timed = new Map(packed.timed.map(([at, due, expires]) => [at, { due, expires }]));
-        // Whether it was stored before is the inbox row's to know, which is in the same transaction.
-        const { failures } = wrapped(() =>
-          append({ connection, catalog, clock, repeats: undefined }, { targets, data, index, timed, newestTime }),
-        );
-        for (const [n, failure] of failures ?? []) outcomes[packed.places?.[n] ?? n] = { ok: false, error: toError(failure) };
-        return outcomes;
-      }),
+      seat.use(({ connection, catalog }) =>
+        messages.map((message): PublishOutcome => {
+          const refused = refusalOf(message, maxBodyBytes);
+          if (refused !== undefined) return { ok: false, error: refused };
+          const failure = wrapped(() => routeFailure(connection, catalog, targetOf(message)));
+          if (failure !== undefined) return { ok: false, error: toError(failure) };
+          seat.deferred.messages.push(message);
+          return published;
+        }),
+      ),
     settle: (settlements, by, committed) =>
-      seat.use(({ connection, catalog, clock }) => {
-        const settling = { connection, catalog, clock, owner: by.owner, isOrdered: () => by.ordered };
-        const { done } = wrapped(() =>
-          settleAll(
-            settling,
-            settlements.map((one) => toSettled(one, by.extendMs)),
-          ),
-        );
+      seat.use(({ connection, ledger }) => {
         seat.afterCommit.push(committed);
-        return done.map((ok) => (ok ? "done" : "lost"));
+        return settlements.map((settlement) => {
+          const one = toSettled(settlement, by.extendMs);
+          if (!wrapped(() => ledger.note(connection, one, by.owner))) return "lost";
+          seat.deferred.settlements.push({ one, owner: by.owner, ordered: by.ordered });
+          return "done";
+        });
       }),
     commit: () => seat.commit(),
     async rollback() {

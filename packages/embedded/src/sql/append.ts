@@ -64,7 +64,7 @@ export function append(on: Appending, batch: Batch): Appended {
 
   for (let t = 0; t < batch.targets.length; t++) {
     const target = batch.targets[t]!;
-    const refused = refusal(connection, catalog, target);
+    const refused = routeFailure(connection, catalog, target);
     if (refused !== undefined) {
       for (let i = 0; i < count; i++) if (batch.index[i * batchStride] === t) failures.set(i, refused);
       continue;
@@ -77,7 +77,8 @@ export function append(on: Appending, batch: Batch): Appended {
   return { failures: failures.size === 0 ? undefined : failures, streams };
 }
 
-function refusal(connection: Connection, catalog: Catalog, target: Target): Failure | undefined {
+/** In a write transaction: why nothing for this target may be stored; undefined: it may. */
+export function routeFailure(connection: Connection, catalog: Catalog, target: Target): Failure | undefined {
   if (target.topic.startsWith(inboxPrefix)) {
     const inbox = connection.one("select 1 from waybill_inboxes where topic = ?", target.topic);
     return inbox === undefined ? { code: "NO_RESPONDERS", text: "the reply address is gone", certainty: "definite" } : undefined;

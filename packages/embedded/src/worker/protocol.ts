@@ -44,8 +44,6 @@ export interface Grant {
   readonly bytes: number;
   /** Nothing is in hand. */
   readonly empty: boolean;
-  /** So much room is worth a fetch at once, which costs a commit; less of it waits a little. */
-  readonly worth: number;
   /** With less room a fetch of its own may wait a little for more, so that not every message costs a commit. */
   readonly minimum: number;
 }

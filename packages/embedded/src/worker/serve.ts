@@ -12,7 +12,17 @@ import { readOn, startReader } from "./reader.ts";
 import type { Session } from "./session.ts";
 import { type GroupSub, type ReaderSub, roomOf, type Sub } from "./state.ts";
 
-const fresh = { granted: 0, grantedBytes: 0, given: 0, givenBytes: 0, empty: true, dirty: true, dueAt: Number.POSITIVE_INFINITY, minimum: 1, smallSince: undefined };
+const fresh = {
+  granted: 0,
+  grantedBytes: 0,
+  given: 0,
+  givenBytes: 0,
+  empty: true,
+  dirty: true,
+  dueAt: Number.POSITIVE_INFINITY,
+  minimum: 1,
+  smallSince: undefined,
+};
 
 /** In a write transaction. From its commit on, every message that is published will arrive. */
 export function startSub(session: Session, call: SubscribeCall, ordered: Set<number>): Sub {
@@ -48,8 +58,6 @@ export function startSub(session: Session, call: SubscribeCall, ordered: Set<num
     taker: { owner: session.owner, sub: call.sub, leaseMs: call.leaseMs, ordered: call.ordered },
     groups: [],
     turn: 0,
-    worth: 1,
-    smallFetchAt: 0,
   };
   refreshGroups(session, sub, ordered);
   for (const group of sub.groups) enlist(session, sub, group.id);
@@ -77,13 +85,6 @@ export function endSub(session: Session, sub: Sub): void {
   } else if (sub.inbox) removeInbox(session.connection, session.catalog, sub.topic!);
 }
 
-const smallFetchMs = 10;
-
-/** Whether a fetch pays now: a commit for each message that was settled would be most of the work. */
-export function isWorthFetching(sub: GroupSub): boolean {
-  return sub.empty || sub.granted - sub.given >= sub.worth || performance.now() >= sub.smallFetchAt;
-}
-
 export function hasRoom(sub: Sub): boolean {
   return sub.granted > sub.given && (sub.grantedBytes > sub.givenBytes || sub.empty);
 }
@@ -94,7 +95,7 @@ const smallMs = 3;
 /** Whether there is room enough for a fetch of its own. */
 export function hasFair(sub: Sub): boolean {
   if (!hasRoom(sub)) return false;
-  if (sub.granted - sub.given >= sub.minimum) {
+  if (sub.empty || sub.granted - sub.given >= sub.minimum) {
     sub.smallSince = undefined;
     return true;
   }
@@ -150,7 +151,6 @@ export function take(session: Session, sub: GroupSub): Grab[] {
   if (count > 0) sub.turn = (sub.turn + 1) % count;
   sub.given += before.messages - room.messages;
   if (grabs.length > 0) sub.empty = false;
-  sub.smallFetchAt = performance.now() + smallFetchMs;
   sub.dirty = grabs.length > 0;
   sub.smallSince = undefined;
   return grabs;

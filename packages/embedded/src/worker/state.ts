@@ -1,7 +1,6 @@
 import type { Group } from "../sql/catalog.ts";
 import type { Taker } from "../sql/lease.ts";
 
-/** A subscription as the worker sees it. */
 interface Room {
   /** See `Grant`. */
   minimum: number;
@@ -9,6 +8,7 @@ interface Room {
   smallSince: number | undefined;
 }
 
+/** A subscription as the worker sees it. */
 export interface GroupSub extends Room {
   readonly kind: "group";
   readonly id: number;
@@ -22,9 +22,6 @@ export interface GroupSub extends Room {
   given: number;
   givenBytes: number;
   empty: boolean;
-  worth: number;
-  /** Monotonic: from then on less room than `worth` will do. */
-  smallFetchAt: number;
   groups: Group[];
   /** Something may be there for it. */
   dirty: boolean;
