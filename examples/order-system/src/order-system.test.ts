@@ -148,6 +148,20 @@ describe("the order system", { concurrency: 1 }, () => {
     }
   });
 
+  test("a store whose messages are gone is refused, not audited as if they had never been", { timeout: 120_000 }, async () => {
+    const directory = mkdtempSync(join(tmpdir(), "orders-test-"));
+    try {
+      const store = join(directory, "store.db");
+      const first = await start(["--orders", "5", "--store", store]);
+      assert.equal(first.code, 0, first.out + first.err);
+      const second = await start(["--orders", "5", "--store", store]);
+      assert.deepEqual([second.code, second.out], [1, ""]);
+      assert.match(second.err, /--store: it holds 5 orders of an earlier run/);
+    } finally {
+      rmSync(directory, { recursive: true });
+    }
+  });
+
   test("wrong options and a transport that cannot be end it with a reason", { timeout: 120_000 }, async () => {
     const wrong = await start(["--sabotage", "coffee"]);
     assert.deepEqual([wrong.code, wrong.out], [2, ""]);
