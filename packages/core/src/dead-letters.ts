@@ -130,7 +130,13 @@ export function createDeadLetters(options: DeadLettersOptions): DeadLetters {
     let replayed = 0;
     let left = 0;
     const startedAt = clock.monotonic();
+    // One that fails again comes back to the end of this topic: without them a replay of such a message would never end.
+    const seen = new Set<string>();
     await walk(settings.signal, async ({ letter }) => {
+      if (seen.has(letter.message.id)) {
+        left += 1;
+        return "keep";
+      }
       if (settings.where !== undefined && !settings.where(letter)) {
         left += 1;
         return "keep";
@@ -140,6 +146,7 @@ export function createDeadLetters(options: DeadLettersOptions): DeadLetters {
       if (settings.rate !== undefined) await until(startedAt + (replayed * 1000) / settings.rate, settings.signal);
       if (settings.signal?.aborted === true) return "stop";
       const message = again(letter, settings.edit?.(letter));
+      seen.add(letter.message.id);
       await publisher.add(message, sizeOf(message.body), settings.signal);
       replayed += 1;
       return "remove";
