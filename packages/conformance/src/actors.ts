@@ -15,6 +15,8 @@ export interface Actor {
   /** A producer has published all; never, when it crashed. */
   readonly done: Promise<void>;
   readonly exited: Promise<"crashed" | "ended">;
+  /** Who waits begins. */
+  go(): void;
   /** Gracefully; harmless after a crash. */
   stop(): Promise<void>;
 }
@@ -40,12 +42,14 @@ function startHere(rig: Rig, broker: Broker, script: Script, write: (record: Uns
   const transport = rig.raw(broker);
   const stored = script.role === "consumer" ? script.store : undefined;
   let dead = false;
+  const go = Promise.withResolvers<void>();
   const acting = act(script, {
     transport,
     store: stored === undefined ? undefined : rig.target.store?.(broker.connection, { joined: stored === "joined" }),
     write: (record) => {
       if (!dead) write(record);
     },
+    go: go.promise,
     die() {
       dead = true;
       broker.faults.crash?.(transport);
@@ -64,7 +68,7 @@ function startHere(rig: Rig, broker: Broker, script: Script, write: (record: Uns
     if (dead) await transport.close();
     await acting.bus.close({ drain: 0 });
   });
-  return { script, ready: acting.ready, done: acting.done, exited: exited.promise, stop };
+  return { script, ready: acting.ready, done: acting.done, exited: exited.promise, go: () => go.resolve(), stop };
 }
 
 function startChild(rig: Rig, broker: Broker, script: Script, write: (record: UnsequencedRecord) => void): Actor {
@@ -120,6 +124,7 @@ function startChild(rig: Rig, broker: Broker, script: Script, write: (record: Un
     ready: ready.promise,
     done: done.promise,
     exited: exited.promise,
+    go: () => void child.stdin?.write("go\n"),
     async stop() {
       child.stdin?.end();
       await exited.promise;

@@ -29,10 +29,18 @@ function tell(line: ChildLine): void {
   }
 }
 
+const go = Promise.withResolvers<void>();
+const stop = Promise.withResolvers<void>();
+process.stdin
+  .once("data", () => go.resolve())
+  .once("end", () => stop.resolve())
+  .resume();
+
 const acting = act(order.script, {
   transport: target.open(order.connection),
   store: stored === undefined ? undefined : target.store?.(order.connection, { joined: stored === "joined" }),
   write: (record) => tell({ record }),
+  go: go.promise,
   die: () => {
     process.kill(process.pid, "SIGKILL");
     return new Promise<never>(() => undefined);
@@ -40,8 +48,6 @@ const acting = act(order.script, {
 });
 await acting.ready;
 tell({ told: "ready" });
-const stop = Promise.withResolvers<void>();
-process.stdin.once("end", stop.resolve).resume();
 await acting.done;
 tell({ told: "done" });
 await stop.promise;

@@ -7,7 +7,7 @@ import { checkHistory } from "./checker.ts";
 import type { CrashPoint } from "./crash-points.ts";
 import { historyVersion } from "./history.ts";
 import type { HistoryEvent, HistoryRecord, UnsequencedRecord } from "./history.ts";
-import { collector } from "./recorder.ts";
+import { collector, inOrder } from "./recorder.ts";
 import type { Rig } from "./rig.ts";
 import type { ConsumerScript, ProducerScript } from "./script.ts";
 import type { Broker } from "./target.ts";
@@ -123,9 +123,10 @@ export async function crashRun(rig: Rig, run: CrashRun): Promise<Ran> {
   await Promise.all(steady.map((actor) => rig.within("the end of an actor", actor.stop(), 15_000)));
   await effects(rig, broker, run, note);
   note({ f: "drain", type: "end", reason });
-  const verdict = checkHistory(history.records);
+  const records = inOrder(history.records);
+  const verdict = checkHistory(records);
   rig.saw(verdict.counts.ok);
-  return { verdict, records: history.records, deaths, topic, group, broker, outputs };
+  return { verdict, records, deaths, topic, group, broker, outputs };
 }
 
 async function listen(rig: Rig, broker: Broker, run: CrashRun): Promise<ReadonlySet<string>> {

@@ -70,6 +70,14 @@ export function collector(): { readonly records: readonly HistoryRecord[]; reado
   return { records, write: (record) => void records.push({ ...record, seq: records.length }) };
 }
 
+/**
+ * The records of several processes of one host in the order in which they were written: their pipes are read in no order.
+ * All take `tMono` from the same clock, before they act.
+ */
+export function inOrder(records: readonly HistoryRecord[]): readonly HistoryRecord[] {
+  return records.toSorted((left, right) => left.tMono - right.tMono || left.seq - right.seq).map((each, seq) => ({ ...each, seq }));
+}
+
 export interface RecordOptions {
   /** Handlers run over it, with `handleMiddleware`: an acknowledgement without one is early. */
   readonly handles?: boolean;

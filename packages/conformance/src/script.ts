@@ -21,6 +21,8 @@ export interface ProducerScript extends Common {
   readonly keys: number;
   /** In how many messages the process that handles them ends. */
   readonly poison?: number;
+  /** Begins when it is told to. */
+  readonly waits?: boolean;
 }
 export interface ConsumerScript extends Common {
   readonly role: "consumer";
@@ -43,6 +45,8 @@ export interface Stage {
   readonly store: TargetStore | undefined;
   readonly write: (record: UnsequencedRecord) => void;
   readonly die: Die;
+  /** Resolves when who waits is to begin. */
+  readonly go: Promise<void>;
 }
 
 export interface Acting {
@@ -71,7 +75,11 @@ export function act(script: Script, stage: Stage): Acting {
     if (script.role === "consumer") consume(script, stage, bus, site, recorder);
     await bus.start();
   })();
-  const done = ready.then(() => (script.role === "producer" ? produce(script, bus) : undefined));
+  const done = ready.then(async () => {
+    if (script.role !== "producer") return;
+    if (script.waits === true) await stage.go;
+    await produce(script, bus);
+  });
   done.catch(() => undefined);
   return {
     bus,

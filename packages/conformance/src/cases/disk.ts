@@ -4,7 +4,7 @@ import type { Case } from "../case.ts";
 import { checkHistory } from "../checker.ts";
 import { assertValid } from "../crash-run.ts";
 import { historyVersion } from "../history.ts";
-import { collector } from "../recorder.ts";
+import { collector, inOrder } from "../recorder.ts";
 import { connect, message, publishAll, read } from "../rig.ts";
 import { ids, subscribe } from "../taker.ts";
 
@@ -158,8 +158,10 @@ export const diskCases: readonly Case[] = [
       await rig.within("the consumer", consumer.ready, 20_000);
       const count = rig.scale(2_000, 20_000);
       const writers = Array.from({ length: 4 }, (_, n) =>
-        startActor(rig, broker, { ...common, role: "producer", proc: `writer${n}`, inc: 0, count, keys: 20 }, history.write),
+        startActor(rig, broker, { ...common, role: "producer", proc: `writer${n}`, inc: 0, count, keys: 20, waits: true }, history.write),
       );
+      await Promise.all(writers.map((writer) => rig.within("the start of a writer", writer.ready, 30_000)));
+      for (const writer of writers) writer.go();
       await Promise.all(writers.map((writer) => rig.within("a writer", writer.done, 60_000)));
       const ok = history.records.flatMap((record) => (record.f === "send" && record.type === "ok" ? [record] : []));
       assert.equal(ok.length, 4 * count);
@@ -196,7 +198,7 @@ export const diskCases: readonly Case[] = [
         type: "end",
         reason: "complete",
       });
-      assertValid(checkHistory(history.records));
+      assertValid(checkHistory(inOrder(history.records)));
       rig.saw(4 * count);
     },
   },
