@@ -202,8 +202,10 @@ export function createSubscriptions(options: SubscriptionsOptions): Subscription
   }
 
   async function applyTopology(plans: readonly Plan[], mode: BusSettings["topology"]): Promise<void> {
-    const wanted = plans.flatMap(({ topic, group, retry }) => (topic === undefined ? [] : [{ topic, group, deadLetter: retry.deadLetter }]));
-    if (mode === "none" || wanted.length === 0 || transport.capabilities().topology.level === "none") return;
+    const wanted = plans.flatMap(({ topic, group, retry }) =>
+      topic === undefined || transport.capabilities(topic).topology.level === "none" ? [] : [{ topic, group, deadLetter: retry.deadLetter }],
+    );
+    if (mode === "none" || wanted.length === 0) return;
     const dead = wanted
       .filter(({ topic, deadLetter }) => deadLetter && transport.capabilities(topic).publishToGroup.level !== "none")
       .map(({ topic, group }) => ({ topic: deadLetterTopic(topic, group), group: deadLetterGroup }));

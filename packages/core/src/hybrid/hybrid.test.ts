@@ -210,6 +210,13 @@ describe("a bus on it", () => {
     await assert.rejects(bus.start(), (error: WaybillError) => error.code === "CAPABILITY" && error.message.includes("telemetry.reading"));
   });
 
+  test("topology is checked where the route knows one", async () => {
+    const bus = createBus({ name: "shop", topology: "check", transport: pair().open() });
+    bus.subscribe(Order, { group: "g" }, () => undefined);
+    bus.subscribe(Reading, { group: "g", delivery: "at-most-once" }, () => undefined);
+    await assert.rejects(bus.start(), (error: WaybillError) => error.code === "TOPOLOGY" && error.message.includes("orders.placed") && !error.message.includes("telemetry"));
+  });
+
   test("a pattern that several routes have topics of reads from each", async (t) => {
     const a = memoryBroker();
     const b = memoryBroker({ deduplicationWindow: "1m" });
