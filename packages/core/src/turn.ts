@@ -23,7 +23,6 @@ export function createTurn(clock: Clock = systemClock): Turn {
   let waiting: Promise<void> | undefined;
   const begin = (): void => {
     startedAt = undefined;
-    waiting = undefined;
   };
   return {
     isOver() {
@@ -38,7 +37,13 @@ export function createTurn(clock: Clock = systemClock): Turn {
       return now - startedAt > budgetMs || asked > maxAsked;
     },
     next() {
-      return (waiting ??= new Promise((resolve) => setImmediate(resolve)));
+      // Forgotten as soon as it is there: without an `isOver` in between nobody else would, and the next one would wait for nothing.
+      return (waiting ??= new Promise((resolve) => {
+        setImmediate(() => {
+          waiting = undefined;
+          resolve();
+        });
+      }));
     },
     defer(run) {
       setImmediate(run);

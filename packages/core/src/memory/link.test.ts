@@ -296,3 +296,39 @@ void test("an iteration is asked for one batch at a time", async () => {
   assert.equal((await last).done, true);
   await rig.transport.close();
 });
+
+for (const shape of ["queue", "log"] as const) {
+  void test(`a publisher that waits for nothing leaves its consumers their turn: ${shape}`, async () => {
+    const transport = memory({ shape });
+    await transport.connect({ signal, onStatus: () => undefined });
+    const subscription = await transport.subscribe({
+      topic: "orders",
+      pattern: undefined,
+      group: "billing",
+      from: "latest",
+      credit: { messages: 1_000, bytes: 1 },
+      leaseMs: 30_000,
+      order: "none",
+      inbox: false,
+      native: undefined,
+      signal,
+      onEvent: () => undefined,
+    });
+    const consuming = (async () => {
+      for await (const batch of subscription.deliveries()) {
+        await new Promise((resolve) => process.nextTick(resolve));
+        await subscription.settle(batch.map((delivery) => ({ kind: "ack", delivery })));
+      }
+    })();
+    const batch = Array.from({ length: 500 }, (_, body) => message(body));
+    let most = 0;
+    for (let round = 0; round < 100; round += 1) {
+      await transport.publish(batch, { signal });
+      const { depth } = (await transport.inspect?.("orders", "billing")) ?? {};
+      most = Math.max(most, depth as number);
+    }
+    assert.ok(most < 25_000, `${most} of 50,000 waited`);
+    await transport.close();
+    await consuming;
+  });
+}

@@ -20,7 +20,7 @@ import type {
 } from "../transport.ts";
 import type { Turn } from "../turn.ts";
 import { freezeBody } from "./body.ts";
-import { createHeld, type Loss } from "./held.ts";
+import { createHeld, type HeldAnswer, type Loss } from "./held.ts";
 import { createIntake } from "./intake.ts";
 import type { MemoryPublishNative, MemorySubscribeNative, Settings } from "./options.ts";
 import { filled, refusedAll } from "./outcomes.ts";
@@ -110,7 +110,21 @@ export function createLink(host: Host, name: string): Link {
     if (state === "new" || state === "down") return refuse(messages, away());
     const holds = state === "dead" ? "publishes" : host.holds();
     if (holds !== undefined) return publishLater(messages, options, holds);
-    return Promise.resolve(publishNow(messages, options.tx));
+    const outcomes = publishNow(messages, options.tx);
+    return shape.isBehind() ? confirmLater(outcomes, options.signal) : Promise.resolve(outcomes);
+  }
+
+  /**
+   * A publisher here waits for nothing outside the process: left alone it would fill the memory before a consumer had its turn.
+   */
+  async function confirmLater(outcomes: readonly PublishOutcome[], signal: AbortSignal): Promise<readonly PublishOutcome[]> {
+    await host.turn.next();
+    return state === "dead" ? held.hold(unheardOf(outcomes.length), signal) : outcomes;
+  }
+
+  function unheardOf(count: number): HeldAnswer<readonly PublishOutcome[]> {
+    const lose = (why: Loss): readonly PublishOutcome[] => refusedAll(count, lossOf(why, "indefinite"));
+    return { give: () => lose("disconnected"), lose };
   }
 
   function publishNow(messages: readonly Message[], tx: Transaction | undefined): readonly PublishOutcome[] {

@@ -17,6 +17,8 @@ export interface LogGroup {
   readonly retries: LogPart;
   readonly members: readonly LogMember[];
   readonly progress: readonly Progress[];
+  /** Messages that are not finished. */
+  left(): number;
   join(member: LogMember): void;
   leave(member: LogMember, how: Leaving): void;
   inspect(): Inspection;
@@ -90,11 +92,16 @@ export function createLogGroup({ name, parts, retries, start, clock, revocationM
     each.takeAway(how === "died");
   }
 
+  function left(): number {
+    return progress.reduce((sum, each) => sum + each.left, 0);
+  }
+
   return {
     name,
     retries,
     members,
     progress,
+    left,
     join(member) {
       members.push(member);
       rebalance();
@@ -107,12 +114,11 @@ export function createLogGroup({ name, parts, retries, start, clock, revocationM
       rebalance();
     },
     inspect() {
-      const left = progress.reduce((sum, each) => sum + each.left, 0);
       const oldest = Math.min(...progress.map(({ part, committed }) => part.at(Math.max(committed, part.first))?.time ?? Infinity));
       return {
-        depth: left,
+        depth: left(),
         inFlight: progress.reduce((sum, { inFlight }) => sum + inFlight, 0),
-        lagMessages: left,
+        lagMessages: left(),
         oldestAgeMs: oldest === Infinity ? 0 : Math.max(0, clock.now() - oldest),
         consumers: members.map(({ port, inFlight }) => ({ id: port.id, inFlight })),
       };

@@ -11,7 +11,7 @@ import type { Settings } from "./options.ts";
 import { outcomesOf } from "./outcomes.ts";
 import { cannot, checkRequest, refusalOf } from "./refusal.ts";
 import { createSchedule, monotonicOf } from "./schedule.ts";
-import type { Shape } from "./shape.ts";
+import { muchWaiting, type Shape } from "./shape.ts";
 import { createTopics } from "./topics.ts";
 
 const publishNative: ObjectSpec = { partition: { type: "integer", min: 0 } };
@@ -21,6 +21,7 @@ export function createLogShape(settings: Settings): Shape {
   const { clock } = settings;
   let generation = 0;
   let order = 0;
+  let behind = false;
   const nextGeneration = (): number => (generation += 1);
   const topics = createTopics<LogTopic>((name) => createLogTopic(name, settings, nextGeneration));
   const readers = new Set<LogReader>();
@@ -70,8 +71,12 @@ export function createLogShape(settings: Settings): Shape {
   }
 
   function wake(names: ReadonlySet<string>): void {
+    behind = false;
     for (const name of names) {
-      for (const { members } of topics.peek(name)?.groups.values() ?? []) for (const { port } of members) port.wake();
+      for (const { members, left } of topics.peek(name)?.groups.values() ?? []) {
+        for (const { port } of members) port.wake();
+        if (members.length > 0 && left() > muchWaiting) behind = true;
+      }
     }
     for (const reader of readers) reader.resume();
   }
@@ -103,6 +108,7 @@ export function createLogShape(settings: Settings): Shape {
     capabilities: logCapabilities(settings),
     // Whoever comes later finds it.
     unheard: () => 0,
+    isBehind: () => behind,
     publish(messages) {
       const names = new Set<string>();
       const outcomes = outcomesOf(messages, (message) => {

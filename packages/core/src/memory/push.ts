@@ -89,5 +89,7 @@ export function createPushShape(settings: Settings): Shape {
       return subscriber;
     },
     unheard: () => unheard,
+    // Its buffers are small, and what they do not hold is dropped.
+    isBehind: () => false,
   };
 }

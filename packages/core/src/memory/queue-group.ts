@@ -5,6 +5,7 @@ import { createKeyLanes, type KeyLanes } from "./queue-keys.ts";
 import { createLeases } from "./queue-leases.ts";
 import { createReady } from "./queue-ready.ts";
 import { createSchedule, monotonicOf } from "./schedule.ts";
+import { muchWaiting } from "./shape.ts";
 
 /**
  * The queue of one group of one topic. An entry is in one place at a time: ready, waiting for its time (delayed, retried),
@@ -15,6 +16,8 @@ export interface GroupQueue {
   readonly group: string;
   readonly members: readonly Member[];
   readonly isFull: boolean;
+  /** See `Shape.isBehind`. */
+  readonly isBehind: boolean;
   add(message: Message, position: number, bytes: number): void;
   /** False: the group keeps another order, and members hold on to that. */
   join(member: Member, keyed: boolean): boolean;
@@ -227,6 +230,9 @@ export function createGroupQueue({ topic, group, clock, maxDepth, nextGeneration
     get isFull() {
       if (count >= maxDepth) purge();
       return count >= maxDepth;
+    },
+    get isBehind() {
+      return ready.size > muchWaiting && members.length > 0;
     },
     add,
     join(member, keyed) {

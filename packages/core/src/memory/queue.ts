@@ -36,6 +36,7 @@ export function createQueueShape(settings: Settings): Shape {
   const changed: GroupQueue[] = [];
   let lastPosition = 0;
   let unheard = 0;
+  let behind = false;
 
   function refuse(message: Message): WaybillError | undefined {
     const refused = refusalOf(message, settings);
@@ -111,7 +112,11 @@ export function createQueueShape(settings: Settings): Shape {
   }
 
   function handOut(): void {
-    for (let queue = changed.pop(); queue !== undefined; queue = changed.pop()) queue.handOut();
+    behind = false;
+    for (let queue = changed.pop(); queue !== undefined; queue = changed.pop()) {
+      queue.handOut();
+      if (queue.isBehind) behind = true;
+    }
   }
 
   function publishOne(message: Message): WaybillError | undefined {
@@ -125,6 +130,7 @@ export function createQueueShape(settings: Settings): Shape {
   return {
     capabilities: queueCapabilities(settings),
     unheard: () => unheard,
+    isBehind: () => behind,
     publish(messages, tx) {
       if (tx === undefined) {
         const outcomes = outcomesOf(messages, publishOne);

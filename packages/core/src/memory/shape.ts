@@ -24,6 +24,8 @@ export interface Shape {
   readonly capabilities: Capabilities;
   /** One outcome each. */
   publish(messages: readonly Message[], tx: Transaction | undefined): readonly PublishOutcome[];
+  /** Whether, with the last publish, somebody who is there had much more before him than he takes at once. */
+  isBehind(): boolean;
   attach(request: SubscribeRequest, port: Port): Attachment;
   begin?(link: TransactionLink): Transaction;
   inspect?(topic: string, group: string): Inspection;
@@ -35,6 +37,9 @@ export interface Shape {
   /** Messages that nobody was there for. */
   unheard(): number;
 }
+
+/** More than a fetch or two. */
+export const muchWaiting = 2_000;
 
 export interface TransactionLink {
   /** It is the connection on which the transaction began. */
