@@ -64,7 +64,7 @@ export async function openOurs(directory: string): Promise<Side> {
   const bus: Bus = createBus({ name: "bench", transport: embedded({ path: join(directory, "ours.db") }) });
   let left = 0;
   let finished = (): void => undefined;
-  const subscription = bus.subscribe(Stored, { group: "bench", concurrency: 32, credit: { messages: 2000 } }, async () => {
+  const subscription = bus.subscribe(Stored, { group: "bench", concurrency: 32, credit: { messages: 4000 } }, async () => {
     left -= 1;
     if (left === 0) finished();
   });
