@@ -39,8 +39,6 @@ export async function* readStream(options: StreamOptions): AsyncGenerator<Stream
         yield { body, message: delivery.message, position: delivery.position };
       }
       if (failure !== undefined) throw failure;
-      // Nothing is settled here: the acknowledgement only gives the credit back.
-      void subscription.settle(batch.map((delivery) => ({ kind: "ack", delivery })));
     }
     if (failure !== undefined) throw failure;
   } finally {

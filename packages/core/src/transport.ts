@@ -130,7 +130,7 @@ export interface SubscribeRequest {
   /** Exactly one of `topic` and `pattern` is set (neither with `inbox`). Pattern tokens split by `.`: `*` one, `>` the rest (one or more). */
   readonly topic: string | undefined;
   readonly pattern: string | undefined;
-  /** Members of a group share its messages; it remembers its place. Without one every subscription reads everything, and nothing is settled. */
+  /** Members of a group share its messages; it remembers its place. Without one every subscription reads everything, and nothing is settled: what was yielded last is in hand until the next is asked for. */
   readonly group: string | undefined;
   /** Where a new group, or a reader, starts. A group that exists goes on where it was. */
   readonly from: StartPosition;
