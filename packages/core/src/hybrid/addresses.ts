@@ -1,57 +1,67 @@
 import { WaybillError } from "../errors.ts";
 import type { Delivery, Message } from "../transport.ts";
-import { addressPrefix, readAddress, writeAddress } from "./routes.ts";
 
 /**
- * Reply addresses. An inbox has one of its own on each transport, and one name for all of them; a request that is published
- * is given the one of its transport. A request that is delivered has the index of its transport put before its address, so
- * that the reply finds its way back.
+ * Reply addresses, where a reply has to find the transport that its request came by. An inbox has an address of its own on each
+ * transport, and its address here holds them all; a request that is published is given the one of its transport. A request that
+ * is delivered gets the index of its transport before its address, unless the address leads there by itself.
  */
 export interface Addresses {
-  /** Of an inbox: one entry a transport, undefined where that one has none. */
-  add(name: string, own: readonly (string | undefined)[]): void;
-  drop(name: string): void;
   /** As this transport has to be given it. Throws `CAPABILITY`, definite. */
   outward(message: Message, index: number): Message;
   /** As the core gets it from this transport. */
   inward(delivery: Delivery, index: number): Delivery;
 }
 
-export function createAddresses(nameOf: (index: number) => string): Addresses {
-  const inboxes = new Map<string, readonly (string | undefined)[]>();
+/** `hybrid:<index>=<address>&…`: no topic has a colon. Within processes alone, never on a wire. */
+const prefix = "hybrid:";
 
-  function replyToOf(replyTo: string, index: number): string | undefined {
-    const inbox = inboxes.get(replyTo);
-    if (inbox !== undefined) {
-      const own = inbox[index];
-      if (own === undefined) throw new WaybillError("CAPABILITY", `${nameOf(index)} has no inbox for replies`);
-      return own;
-    }
-    const known = readAddress(replyTo);
-    if (known === undefined) return replyTo;
-    if (known.index === index) return known.address;
-    throw new WaybillError("CAPABILITY", `a reply address of ${nameOf(known.index)} means nothing to ${nameOf(index)}`);
+/** Entry `i`: the address on transport `i`, undefined where it has none. */
+export type OwnAddresses = readonly (string | undefined)[];
+
+export function writeAddress(own: OwnAddresses): string {
+  return prefix + own.flatMap((address, index) => (address === undefined ? [] : [`${index}=${encodeURIComponent(address)}`])).join("&");
+}
+
+/** Undefined where it is no address of a hybrid. */
+export function readAddress(text: string): OwnAddresses | undefined {
+  if (!text.startsWith(prefix)) return undefined;
+  const own: (string | undefined)[] = [];
+  for (const part of text.slice(prefix.length).split("&")) {
+    const [index = "", address = ""] = part.split("=");
+    own[Number(index)] = decodeURIComponent(address);
   }
-
-  return {
-    add: (name, own) => void inboxes.set(name, own),
-    drop: (name) => void inboxes.delete(name),
-    outward(message, index) {
-      const topic = readAddress(message.topic)?.address ?? message.topic;
-      const replyTo = message.replyTo === undefined ? undefined : replyToOf(message.replyTo, index);
-      return topic === message.topic && replyTo === message.replyTo ? message : { ...message, topic, replyTo };
-    },
-    inward(delivery, index) {
-      const { message } = delivery;
-      if (message.replyTo === undefined) return delivery;
-      return { ...delivery, message: { ...message, replyTo: writeAddress(index, message.replyTo) }, handle: new Passed(delivery) };
-    },
-  };
+  return own;
 }
 
 /** It needs no other address than it has. */
 export function isPlain({ replyTo, topic }: Message): boolean {
-  return replyTo === undefined && !topic.startsWith(addressPrefix);
+  return replyTo === undefined && !topic.startsWith(prefix);
+}
+
+export function createAddresses(nameOf: (index: number) => string, leadsTo: (topic: string) => number): Addresses {
+  function on(index: number, address: string): string {
+    const own = readAddress(address);
+    if (own === undefined) return address;
+    const found = own[index];
+    if (found !== undefined) return found;
+    throw new WaybillError("CAPABILITY", `the reply address means nothing to ${nameOf(index)}`);
+  }
+
+  return {
+    outward(message, index) {
+      const topic = on(index, message.topic);
+      const replyTo = message.replyTo === undefined ? undefined : on(index, message.replyTo);
+      return topic === message.topic && replyTo === message.replyTo ? message : { ...message, topic, replyTo };
+    },
+    inward(delivery, index) {
+      const { message } = delivery;
+      if (message.replyTo === undefined || leadsTo(message.replyTo) === index) return delivery;
+      const own: (string | undefined)[] = [];
+      own[index] = message.replyTo;
+      return { ...delivery, message: { ...message, replyTo: writeAddress(own) }, handle: new Passed(delivery) };
+    },
+  };
 }
 
 /** The handle of a delivery that was changed on its way: the adapter gets its own back. */

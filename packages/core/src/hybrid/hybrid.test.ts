@@ -286,7 +286,7 @@ describe("a bus on it", () => {
     }
     await Promise.all([pricing.start(), shop.start()]);
     assert.deepEqual(await Promise.all([shop.request(Eu, 1), shop.request(Us, 2)]), [["eu.quote", 1], ["us.quote", 2]]);
-    assert.equal(new Set(replyTo).size, 2);
+    assert.equal(replyTo.filter((address) => address?.startsWith("hybrid:")).length, 1, "the fallback has what no route matches, and so its reply addresses");
     // A service that is on one broker alone understands the address as well.
     const plain = createBus({ name: "plain", transport: b.open() });
     t.after(() => plain.close({ drain: 0 }));

@@ -1,11 +1,10 @@
-import { randomUUID } from "node:crypto";
 import { WaybillError } from "../errors.ts";
 import { hasWildcard } from "../pattern.ts";
 import type { Capabilities, CapabilityName, Lanes, Message, PublishOptions, PublishOutcome, SubscribeRequest, Subscription, Topology, Transport } from "../transport.ts";
-import { createAddresses, isPlain } from "./addresses.ts";
+import { createAddresses, isPlain, readAddress, writeAddress } from "./addresses.ts";
 import { weakest } from "./capabilities.ts";
 import { createLanes } from "./lanes.ts";
-import { readAddress, readRoutes, type HybridOptions } from "./routes.ts";
+import { readRoutes, type HybridOptions } from "./routes.ts";
 import { createLinks } from "./status.ts";
 import { merged, openParts, single } from "./subscription.ts";
 import { createTransaction, hybridTransaction } from "./transaction.ts";
@@ -21,7 +20,7 @@ export function hybrid(options: HybridOptions): Transport {
   const name = `hybrid(${transports.map((transport) => transport.name).join(", ")})`;
   const at = (index: number): Transport => transports[index] as Transport;
   checkBodies(transports);
-  const addresses = createAddresses((index) => at(index).name);
+  const addresses = createAddresses((index) => at(index).name, routes.ofTopic);
   const links = createLinks(transports);
   const lanes: Lanes = createLanes(routes);
 
@@ -31,7 +30,8 @@ export function hybrid(options: HybridOptions): Transport {
       const some = routes.ofPattern(topic).map(at);
       return weakest(some, some.map((transport) => transport.capabilities()));
     }
-    return at(routes.ofTopic(topic)).capabilities(readAddress(topic)?.address ?? topic);
+    const index = routes.ofTopic(topic);
+    return at(index).capabilities(readAddress(topic)?.[index] ?? topic);
   }
 
   function publish(messages: readonly Message[], settings: PublishOptions): Promise<readonly PublishOutcome[]> {
@@ -114,9 +114,7 @@ export function hybrid(options: HybridOptions): Transport {
     const parts = await openParts(transports, indexes, request);
     const own: (string | undefined)[] = [];
     for (const { index, subscription } of parts) own[index] = subscription.address;
-    const address = `hybrid:${randomUUID()}`;
-    addresses.add(address, own);
-    return merged(parts, addresses, { address, closed: () => addresses.drop(address) });
+    return merged(parts, addresses, own.some((address) => address !== undefined) ? writeAddress(own) : undefined);
   }
 
   /** Each transport gets its own topics and groups; one that knows no topology is passed over. */

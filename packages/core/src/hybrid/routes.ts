@@ -2,6 +2,7 @@ import { configError, checkOptions, type ObjectSpec } from "../config.ts";
 import { WaybillError } from "../errors.ts";
 import { checkPattern, compilePattern, hasWildcard } from "../pattern.ts";
 import type { Message, Transport } from "../transport.ts";
+import { readAddress } from "./addresses.ts";
 import { covers, overlaps } from "./overlap.ts";
 
 /** A topic, a pattern of topics, or a contract, which stands for its topic. */
@@ -32,9 +33,6 @@ export interface Routes {
   /** Tells that there is such a group, so that its dead-letter topics can be read even where its name has dots. */
   learn(group: string): void;
 }
-
-/** `hybrid-<index>:` before a reply address: no topic has a colon. In this process alone, never on a wire. */
-export const addressPrefix = "hybrid-";
 
 const deadLetters = "dead-letters.";
 /** Names that were looked up; reply addresses are not among them. */
@@ -109,8 +107,8 @@ export function readRoutes(options: HybridOptions): Routes {
 
   function ofTopic(topic: string): number {
     if (topic === lastTopic) return lastIndex;
-    const address = readAddress(topic);
-    if (address !== undefined) return address.index < transports.length ? address.index : fallback;
+    const own = readAddress(topic);
+    if (own !== undefined) return Math.max(0, own.findIndex((address) => address !== undefined));
     lastIndex = lookUp(topic);
     lastTopic = topic;
     return lastIndex;
@@ -136,17 +134,6 @@ export function readRoutes(options: HybridOptions): Routes {
       lastTopic = undefined;
     },
   };
-}
-
-export function writeAddress(index: number, address: string): string {
-  return `${addressPrefix}${index}:${address}`;
-}
-
-export function readAddress(topic: string): { readonly index: number; readonly address: string } | undefined {
-  if (!topic.startsWith(addressPrefix)) return undefined;
-  const colon = topic.indexOf(":");
-  if (colon === -1) return undefined;
-  return { index: Number(topic.slice(addressPrefix.length, colon)), address: topic.slice(colon + 1) };
 }
 
 function topicOf(match: unknown, path: string): string {

@@ -48,13 +48,13 @@ export async function openParts(transports: readonly Transport[], indexes: reado
 }
 
 /** On several transports. Each has its share of the credit, at least one message. */
-export function merged(parts: readonly Part[], addresses: Addresses, options: { readonly address?: string; readonly closed?: () => void } = {}): Subscription {
+export function merged(parts: readonly Part[], addresses: Addresses, address?: string): Subscription {
   const change = (batch: readonly Delivery[], at: number): readonly Delivery[] => {
     const { index } = parts[at] as Part;
     return changeBatch(batch, (delivery) => inwardOf(delivery, index, addresses));
   };
   return {
-    address: options.address,
+    address,
     deliveries: () => merge(parts.map(({ subscription }) => subscription.deliveries()), change),
     async settle(settlements, settings) {
       const outcomes: SettleOutcome[] = Array.from({ length: settlements.length }, () => "lost");
@@ -73,10 +73,7 @@ export function merged(parts: readonly Part[], addresses: Addresses, options: { 
     credit(credit) {
       for (const { subscription } of parts) subscription.credit(share(credit, parts.length));
     },
-    async [Symbol.asyncDispose]() {
-      options.closed?.();
-      await disposeAll(parts);
-    },
+    [Symbol.asyncDispose]: () => disposeAll(parts),
   };
 }
 
