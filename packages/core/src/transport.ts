@@ -39,7 +39,7 @@ export interface Message {
   readonly correlationId: string | undefined;
   /** A topic that nobody would receive it from is a definite error, `UNROUTABLE`. Capability `mandatory`. */
   readonly mandatory: boolean;
-  /** The transport's own publish options, typed by its adapter. */
+  /** The transport's own publish options, typed by its adapter; one that it does not know is a definite error, `CONFIG`. */
   readonly native: unknown;
 }
 
@@ -120,7 +120,7 @@ export interface PublishOptions {
 /** `latest`: what is published from now on. The others need `fromEarliest`, `fromPosition`, `fromTime`. */
 export type StartPosition = "latest" | "earliest" | { readonly position: Position } | { readonly time: number };
 
-/** How much may be handed out and not settled. 0 messages pauses. */
+/** How much may be handed out and not settled. 0 messages pauses. Without capability `settle` an ack only gives credit back. */
 export interface Credit {
   readonly messages: number;
   readonly bytes: number;
@@ -200,7 +200,10 @@ export interface Subscription extends AsyncDisposable {
   readonly address: string | undefined;
   /** One array a fetch, never empty, in order. Iterated once. Ending the iteration stops intake and leaves what is in hand unsettled. */
   deliveries(): AsyncIterable<readonly Delivery[]>;
-  /** One outcome each, in order; never rejects for a single delivery. A log commits up to the first unfinished position. */
+  /**
+   * One outcome each, in order; never rejects for a single delivery. A log commits up to the first unfinished position.
+   * Rejects with `CAPABILITY` where a kind or a note is not offered: the core asks for none of these.
+   */
   settle(settlements: readonly Settlement[], options?: { readonly tx?: Transaction }): Promise<readonly SettleOutcome[]>;
   /** Takes effect for the next fetch; what is in hand stays. */
   credit(credit: Credit): void;
@@ -213,6 +216,7 @@ export interface Inspection {
   /** Kept and not yet settled by the group. */
   readonly depth: Known;
   readonly inFlight: Known;
+  /** Not yet handed out to the group, or, where the transport cannot tell these apart, not yet settled. */
   readonly lagMessages: Known;
   /** Age of the oldest message that the group has not settled. */
   readonly oldestAgeMs: Known;
