@@ -59,16 +59,18 @@ export function createAddresses(nameOf: (index: number) => string, leadsTo: (top
       if (message.replyTo === undefined || leadsTo(message.replyTo) === index) return delivery;
       const own: (string | undefined)[] = [];
       own[index] = message.replyTo;
-      return { ...delivery, message: { ...message, replyTo: writeAddress(own) }, handle: new Passed(delivery) };
+      return { ...delivery, message: { ...message, replyTo: writeAddress(own) }, handle: new Passed(delivery, index) };
     },
   };
 }
 
-/** The handle of a delivery that was changed on its way: the adapter gets its own back. */
+/** The handle of a delivery that was changed on its way from this transport: the adapter gets its own back. */
 export class Passed {
   readonly original: Delivery;
-  constructor(original: Delivery) {
+  readonly index: number;
+  constructor(original: Delivery, index: number) {
     this.original = original;
+    this.index = index;
   }
 }
 

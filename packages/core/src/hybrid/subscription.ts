@@ -60,7 +60,7 @@ export function merged(parts: readonly Part[], addresses: Addresses, address?: s
       const outcomes: SettleOutcome[] = Array.from({ length: settlements.length }, () => "lost");
       await Promise.all(
         parts.map(async ({ index, subscription }) => {
-          const places = settlements.flatMap(({ delivery }, place) => (delivery.handle instanceof Routed && delivery.handle.index === index ? [place] : []));
+          const places = settlements.flatMap(({ delivery }, place) => (delivery.handle instanceof Passed && delivery.handle.index === index ? [place] : []));
           if (places.length === 0) return;
           const tx = await hybridTransaction(settings?.tx)?.on(index);
           const own = places.map((place) => originalSettlement(settlements[place] as Settlement));
@@ -77,17 +77,9 @@ export function merged(parts: readonly Part[], addresses: Addresses, address?: s
   };
 }
 
-/** Where parts and generations of several transports meet, each carries the index of its own. */
-class Routed extends Passed {
-  readonly index: number;
-  constructor(original: Delivery, index: number) {
-    super(original);
-    this.index = index;
-  }
-}
-
+/** Where parts of several transports meet, each carries the index of its own. */
 function inwardOf(delivery: Delivery, index: number, addresses: Addresses): Delivery {
-  return { ...addresses.inward(delivery, index), part: partOf(delivery.part, index), handle: new Routed(delivery, index) };
+  return { ...addresses.inward(delivery, index), part: partOf(delivery.part, index), handle: new Passed(delivery, index) };
 }
 
 function inwardEvent(event: SubscriptionEvent, index: number): SubscriptionEvent {
