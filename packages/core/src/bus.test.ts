@@ -24,8 +24,14 @@ describe("close", () => {
     await assert.rejects(t.bus.publish(Out, 2), { code: "CLOSED" });
     await t.advance("10s");
     await closing;
-    assert.deepEqual(t.published(Out).map(({ body }) => body), [1]);
-    assert.deepEqual(t.attempts(In).map(({ state }) => state), ["handled"]);
+    assert.deepEqual(
+      t.published(Out).map(({ body }) => body),
+      [1],
+    );
+    assert.deepEqual(
+      t.attempts(In).map(({ state }) => state),
+      ["handled"],
+    );
     await assert.rejects(t.bus.publish(Out, 3), { code: "CLOSED" });
   });
 
@@ -84,16 +90,33 @@ describe("start", () => {
 
 describe("publishMany", () => {
   test("rejects with all outcomes unless each is ok; with settle it resolves with them", async () => {
-    const strict = { "~standard": { version: 1, vendor: "test", validate: (value: unknown) => (typeof value === "number" ? { value } : { issues: [{ message: "not a number" }] }) } } as const;
+    const strict = {
+      "~standard": {
+        version: 1,
+        vendor: "test",
+        validate: (value: unknown) => (typeof value === "number" ? { value } : { issues: [{ message: "not a number" }] }),
+      },
+    } as const;
     const Strict = event("strict", { schema: strict });
     await using t = await testBus(() => undefined);
     const good = await t.bus.publishMany(Strict, [1, 2, 3]);
     assert.equal(good.length, 3);
     const bodies = [1, "two", 3];
-    const error = await t.bus.publishMany(Strict, bodies).catch((thrown: unknown) => thrown as { code: string; outcomes: readonly { ok: boolean }[] });
-    assert.deepEqual([(error as { code: string }).code, (error as { outcomes: readonly { ok: boolean }[] }).outcomes.map(({ ok }) => ok)], ["VALIDATION", [true, false, true]]);
+    const error = await t.bus
+      .publishMany(Strict, bodies)
+      .catch((thrown: unknown) => thrown as { code: string; outcomes: readonly { ok: boolean }[] });
+    assert.deepEqual(
+      [(error as { code: string }).code, (error as { outcomes: readonly { ok: boolean }[] }).outcomes.map(({ ok }) => ok)],
+      ["VALIDATION", [true, false, true]],
+    );
     const outcomes = await t.bus.publishMany(Strict, bodies, { settle: true });
-    assert.deepEqual(outcomes.map(({ ok }) => ok), [true, false, true]);
-    assert.deepEqual(t.published(Strict).map(({ body }) => body), [1, 2, 3, 1, 3, 1, 3]);
+    assert.deepEqual(
+      outcomes.map(({ ok }) => ok),
+      [true, false, true],
+    );
+    assert.deepEqual(
+      t.published(Strict).map(({ body }) => body),
+      [1, 2, 3, 1, 3, 1, 3],
+    );
   });
 });

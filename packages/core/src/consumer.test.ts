@@ -15,18 +15,28 @@ describe("retry", () => {
   test("backs off as it says, counts attempts, and then dead-letters with the cause", async () => {
     const at: number[] = [];
     await using t = await testBus((bus) => {
-      bus.subscribe(Job, { group: "g", retry: { attempts: 4, backoff: exponential({ base: "10s", max: "30s", jitter: "none" }) } }, (_, ctx) => {
-        at.push(t.clock.monotonic() / 1_000);
-        throw new TypeError(`try ${ctx.attempt}`);
-      });
+      bus.subscribe(
+        Job,
+        { group: "g", retry: { attempts: 4, backoff: exponential({ base: "10s", max: "30s", jitter: "none" }) } },
+        (_, ctx) => {
+          at.push(t.clock.monotonic() / 1_000);
+          throw new TypeError(`try ${ctx.attempt}`);
+        },
+      );
     });
     await t.publish(Job, { n: 1 }, { headers: { tenant: "acme" } });
     const startedAt = t.clock.monotonic() / 1_000;
     await t.advance("5m");
-    assert.deepEqual(at.map((time) => Math.round(time - startedAt)), [0, 10, 30, 60]);
+    assert.deepEqual(
+      at.map((time) => Math.round(time - startedAt)),
+      [0, 10, 30, 60],
+    );
     const [letter] = await t.deadLetters(Job, { group: "g" });
     assert.match(letter?.cause.text ?? "", /try 4/);
-    assert.deepEqual([letter?.cause.attempts, letter?.cause.topic, letter?.cause.group, letter?.message.headers["tenant"]], [4, "job", "g", "acme"]);
+    assert.deepEqual(
+      [letter?.cause.attempts, letter?.cause.topic, letter?.cause.group, letter?.message.headers["tenant"]],
+      [4, "job", "g", "acme"],
+    );
     assert.ok((letter?.cause.lastFailureAt ?? 0) - (letter?.cause.firstFailureAt ?? 0) >= 59_000);
     assert.deepEqual([counters(t)?.failed, counters(t)?.retried, counters(t)?.deadLettered], [4, 3, 1]);
   });
@@ -34,10 +44,14 @@ describe("retry", () => {
   test("in process the order of a key holds, and other keys go on", async () => {
     const seen: string[] = [];
     await using t = await testBus((bus) => {
-      bus.subscribe(Job, { group: "g", concurrency: 4, orderBy: "key", retry: { attempts: 3, backoff: fixed("1m", { jitter: "none" }) } }, ({ n }, ctx) => {
-        seen.push(`${n}.${ctx.attempt}`);
-        if (n === 0 && ctx.attempt < 3) throw new Error("not yet");
-      });
+      bus.subscribe(
+        Job,
+        { group: "g", concurrency: 4, orderBy: "key", retry: { attempts: 3, backoff: fixed("1m", { jitter: "none" }) } },
+        ({ n }, ctx) => {
+          seen.push(`${n}.${ctx.attempt}`);
+          if (n === 0 && ctx.attempt < 3) throw new Error("not yet");
+        },
+      );
     });
     for (let n = 0; n < 6; n += 1) await t.publish(Job, { n });
     await t.idle();
@@ -73,7 +87,13 @@ describe("retry", () => {
     await t.advance("59s");
     assert.equal(t.attempts(Job).length, 4);
     await t.advance("1s");
-    assert.deepEqual(t.attempts(Job).slice(4).map(({ body, state }) => [(body as { n: number }).n, state]), [[2, "handled"]]);
+    assert.deepEqual(
+      t
+        .attempts(Job)
+        .slice(4)
+        .map(({ body, state }) => [(body as { n: number }).n, state]),
+      [[2, "handled"]],
+    );
     const causes = (await t.deadLetters(Job, { group: "g" })).map(({ cause }) => `${cause.code}: ${cause.text}`);
     assert.equal(causes.length, 3);
     assert.match(causes[0] ?? "", /card/);
@@ -82,7 +102,24 @@ describe("retry", () => {
   });
 
   test("whatever is thrown ends dead-lettered, and the neighbours are handled", async () => {
-    const thrown = [undefined, null, 0, "text", Object.freeze({ code: 1 }), new Proxy({}, { get: () => { throw new Error("trap"); }, getPrototypeOf: () => { throw new Error("trap"); } })];
+    const thrown = [
+      undefined,
+      null,
+      0,
+      "text",
+      Object.freeze({ code: 1 }),
+      new Proxy(
+        {},
+        {
+          get: () => {
+            throw new Error("trap");
+          },
+          getPrototypeOf: () => {
+            throw new Error("trap");
+          },
+        },
+      ),
+    ];
     await using t = await testBus((bus) => {
       bus.subscribe(Job, { group: "g", retry: { attempts: 2, backoff: fixed("1s") } }, ({ n }) => {
         if (n < thrown.length) throw thrown[n];
@@ -95,7 +132,9 @@ describe("retry", () => {
   });
 
   test("without dead letters it is dropped, and counted", async () => {
-    await using t = await testBus((bus) => void bus.subscribe(Job, { group: "g", retry: { attempts: 1, deadLetter: false } }, () => Promise.reject(new Error("no"))));
+    await using t = await testBus(
+      (bus) => void bus.subscribe(Job, { group: "g", retry: { attempts: 1, deadLetter: false } }, () => Promise.reject(new Error("no"))),
+    );
     await t.publish(Job, { n: 1 });
     await t.idle();
     assert.deepEqual([counters(t)?.dropped, (await t.deadLetters(Job, { group: "g" })).length], [1, 0]);
@@ -104,7 +143,11 @@ describe("retry", () => {
   test("a handler that never comes back is abandoned and its message dead-lettered; too many of them stop intake", async () => {
     let handle: SubscriptionHandle | undefined;
     await using t = await testBus((bus) => {
-      handle = bus.subscribe(Job, { group: "g", timeout: "10s", grace: "1s", maxAbandoned: 0, retry: { attempts: 1 } }, () => new Promise(() => undefined));
+      handle = bus.subscribe(
+        Job,
+        { group: "g", timeout: "10s", grace: "1s", maxAbandoned: 0, retry: { attempts: 1 } },
+        () => new Promise(() => undefined),
+      );
     });
     await t.publish(Job, { n: 1 });
     await t.publish(Job, { n: 2 });
@@ -134,7 +177,9 @@ describe("pause, stop and drain", () => {
   test("stop lets handlers finish, gives back the rest, and the next takes it over as if it had never been handed out", async () => {
     let handle: SubscriptionHandle | undefined;
     await using t = await testBus((bus) => {
-      handle = bus.subscribe(Job, { group: "g", timeout: "5m" }, ({ n }) => (n === 0 ? new Promise<void>((resolve) => t.clock.after(10_000, resolve)) : undefined));
+      handle = bus.subscribe(Job, { group: "g", timeout: "5m" }, ({ n }) =>
+        n === 0 ? new Promise<void>((resolve) => t.clock.after(10_000, resolve)) : undefined,
+      );
     });
     for (let n = 0; n < 3; n += 1) await t.publish(Job, { n });
     await t.idle();
@@ -155,7 +200,11 @@ describe("pause, stop and drain", () => {
     let handle: SubscriptionHandle | undefined;
     const told: unknown[] = [];
     await using t = await testBus((bus) => {
-      handle = bus.subscribe(Job, { group: "g", timeout: "1h" }, (_, ctx) => new Promise(() => ctx.signal.addEventListener("abort", () => told.push(ctx.signal.reason))));
+      handle = bus.subscribe(
+        Job,
+        { group: "g", timeout: "1h" },
+        (_, ctx) => new Promise(() => ctx.signal.addEventListener("abort", () => told.push(ctx.signal.reason))),
+      );
     });
     await t.publish(Job, { n: 1 });
     await t.idle();
@@ -190,7 +239,10 @@ describe("pause, stop and drain", () => {
     });
     await t.publish(Job, { n: 1 });
     await t.idle();
-    assert.deepEqual(t.handled.map(({ group }) => group), ["g"]);
+    assert.deepEqual(
+      t.handled.map(({ group }) => group),
+      ["g"],
+    );
     await handle?.stop();
     await handle?.stop();
     await t.close();
@@ -212,22 +264,42 @@ describe("pause, stop and drain", () => {
 describe("leases", () => {
   test("a handler that takes longer than the lease keeps its message", async () => {
     await using t = await testBus((bus) => {
-      bus.subscribe(Job, { group: "g", lease: "10s", timeout: "10m" }, () => new Promise<void>((resolve) => t.clock.after(300_000, resolve)));
+      bus.subscribe(
+        Job,
+        { group: "g", lease: "10s", timeout: "10m" },
+        () => new Promise<void>((resolve) => t.clock.after(300_000, resolve)),
+      );
       bus.subscribe(Job, { group: "h", lease: "10s", retry: { attempts: 2, backoff: fixed("2m"), inProcess: true } }, (_, ctx) => {
         if (ctx.attempt === 1) throw new Error("in process for longer than the lease");
       });
     });
     await t.publish(Job, { n: 1 });
     await t.advance("6m");
-    assert.deepEqual(t.attempts(Job).map(({ group, attempt, state }) => `${group} ${attempt} ${state}`).toSorted(), ["g 1 handled", "h 1 failed", "h 2 handled"]);
+    assert.deepEqual(
+      t
+        .attempts(Job)
+        .map(({ group, attempt, state }) => `${group} ${attempt} ${state}`)
+        .toSorted(),
+      ["g 1 handled", "h 1 failed", "h 2 handled"],
+    );
     assert.equal(counters(t)?.lost, 0);
   });
 
   test("a pattern keeps them as well", async () => {
-    await using t = await testBus((bus) => void bus.subscribe(">", { group: "g", lease: "10s", timeout: "10m" }, () => new Promise<void>((resolve) => t.clock.after(300_000, resolve))));
+    await using t = await testBus(
+      (bus) =>
+        void bus.subscribe(
+          ">",
+          { group: "g", lease: "10s", timeout: "10m" },
+          () => new Promise<void>((resolve) => t.clock.after(300_000, resolve)),
+        ),
+    );
     await t.publish(Job, { n: 1 });
     await t.advance("6m");
-    assert.deepEqual(t.attempts(Job).map(({ state }) => state), ["handled"]);
+    assert.deepEqual(
+      t.attempts(Job).map(({ state }) => state),
+      ["handled"],
+    );
   });
 });
 
@@ -245,7 +317,10 @@ describe("crash-poison", () => {
     for (let n = 0; n < 4; n += 1) await t.publish(Job, { n });
     await t.advance("10m");
     const letters = await t.deadLetters(Job, { group: "g" });
-    assert.deepEqual(letters.map(({ cause }) => cause.code), ["CRASH_POISON"]);
+    assert.deepEqual(
+      letters.map(({ cause }) => cause.code),
+      ["CRASH_POISON"],
+    );
     assert.ok(deaths <= 4, `${deaths} deaths: at most attempts + 1`);
     assert.deepEqual(new Set(t.handled.map(({ body }) => (body as { n: number }).n)), new Set([1, 2, 3]));
   });
@@ -291,7 +366,10 @@ describe("crash-poison", () => {
     handle?.pause();
     release();
     await t.idle();
-    assert.deepEqual(t.handled.map(({ body }) => (body as { n: number }).n), [0]);
+    assert.deepEqual(
+      t.handled.map(({ body }) => (body as { n: number }).n),
+      [0],
+    );
     await t.publish(Job, { n: 2 });
     await t.idle();
     assert.equal(t.handled.length, 1);
@@ -334,16 +412,28 @@ describe("deliveries that are taken away", () => {
 
 describe("what cannot be handled", () => {
   test("a body that does not fit, an unknown version, and an expired message", async () => {
-    const positive = { "~standard": { version: 1, vendor: "test", validate: (value: unknown) => ((value as { n: number }).n > 0 ? { value } : { issues: [{ message: "must be positive", path: ["n"] }] }) } } as const;
+    const positive = {
+      "~standard": {
+        version: 1,
+        vendor: "test",
+        validate: (value: unknown) =>
+          (value as { n: number }).n > 0 ? { value } : { issues: [{ message: "must be positive", path: ["n"] }] },
+      },
+    } as const;
     const Strict = event("job", { schema: positive });
     const Newer = event<{ n: number }>("job", { version: 2 });
     let handle: SubscriptionHandle | undefined;
-    await using t = await testBus((bus) => void (handle = bus.subscribe(Strict, { group: "g", retry: { attempts: 3, backoff: fixed("1s") } }, () => undefined)));
+    await using t = await testBus(
+      (bus) => void (handle = bus.subscribe(Strict, { group: "g", retry: { attempts: 3, backoff: fixed("1s") } }, () => undefined)),
+    );
     await t.publish(Job, { n: -1 });
     await t.publish(Newer, { n: 1 });
     await t.publish(Job, { n: 1 });
     await t.advance("1m");
-    assert.deepEqual((await t.deadLetters(Job, { group: "g" })).map(({ cause }) => cause.code).toSorted(), ["UNKNOWN_VERSION", "VALIDATION"]);
+    assert.deepEqual((await t.deadLetters(Job, { group: "g" })).map(({ cause }) => cause.code).toSorted(), [
+      "UNKNOWN_VERSION",
+      "VALIDATION",
+    ]);
     assert.equal(counters(t)?.handled, 1);
     handle?.pause();
     await t.publish(Job, { n: 7 }, { expiresIn: "10s" });

@@ -7,7 +7,8 @@ import type { MemoryOptions } from "./memory/options.ts";
 
 const Job = event<{ n: number }>("job");
 const shapes: readonly MemoryOptions[] = [{ shape: "queue" }, { shape: "log", partitions: 1 }];
-const numbers = (letters: readonly { readonly message: { readonly body: unknown } }[]): number[] => letters.map(({ message }) => (message.body as { n: number }).n);
+const numbers = (letters: readonly { readonly message: { readonly body: unknown } }[]): number[] =>
+  letters.map(({ message }) => (message.body as { n: number }).n);
 
 for (const memory of shapes) {
   describe(`dead letters on a ${memory.shape}`, () => {
@@ -38,7 +39,9 @@ for (const memory of shapes) {
       await t.advance("1m");
       handled.length = 0;
       await work({
-        t, handled, letters: t.bus.deadLetters(Job, { group: "billing" }),
+        t,
+        handled,
+        letters: t.bus.deadLetters(Job, { group: "billing" }),
         repair: () => (broken = false),
         async during(running) {
           const advancing = t.advance("1m");
@@ -55,7 +58,10 @@ for (const memory of shapes) {
           const all = await during(letters.list());
           assert.deepEqual(numbers(all), [0, 1, 2]);
           assert.deepEqual([all[1]?.message.id, all[1]?.message.topic, all[1]?.message.headers["tenant"]], ["id-1", "job", "acme"]);
-          assert.equal(Object.keys(all[1]?.message.headers ?? {}).some((name) => name.startsWith("waybill-dead")), false);
+          assert.equal(
+            Object.keys(all[1]?.message.headers ?? {}).some((name) => name.startsWith("waybill-dead")),
+            false,
+          );
           assert.match(all[1]?.cause.text ?? "", /no 1/);
         }
         assert.equal((await during(letters.list({ limit: 2 }))).length, 2);
@@ -68,24 +74,46 @@ for (const memory of shapes) {
         assert.deepEqual(await during(letters.replay({ dryRun: true })), { matched: 3, replayed: 0, left: 3 });
         assert.deepEqual(handled, []);
         repair();
-        assert.deepEqual(await during(letters.replay({ where: ({ message }) => message.id !== "id-1" })), { matched: 2, replayed: 2, left: 1 });
+        assert.deepEqual(await during(letters.replay({ where: ({ message }) => message.id !== "id-1" })), {
+          matched: 2,
+          replayed: 2,
+          left: 1,
+        });
         await t.advance("1m");
-        assert.deepEqual(handled, [0, 2].map((n) => ({ group: "billing", n, attempt: 1 })));
+        assert.deepEqual(
+          handled,
+          [0, 2].map((n) => ({ group: "billing", n, attempt: 1 })),
+        );
         assert.deepEqual(numbers(await during(letters.list())), [1]);
-        assert.deepEqual(t.attempts("id-0").map(({ group, state }) => `${group} ${state}`).toSorted(), ["billing failed", "billing handled", "search handled"]);
+        assert.deepEqual(
+          t
+            .attempts("id-0")
+            .map(({ group, state }) => `${group} ${state}`)
+            .toSorted(),
+          ["billing failed", "billing handled", "search handled"],
+        );
       }));
 
     test("may be edited on the way, and those that fail again come back with a new cause", () =>
       withLetters(2, async ({ t, letters, handled, repair, during }) => {
-        assert.equal((await during(letters.replay({ edit: ({ message }) => ({ body: { n: (message.body as { n: number }).n + 10 } }) }))).replayed, 2);
+        assert.equal(
+          (await during(letters.replay({ edit: ({ message }) => ({ body: { n: (message.body as { n: number }).n + 10 } }) }))).replayed,
+          2,
+        );
         await t.advance("1m");
         const again = await during(letters.list());
-        assert.deepEqual(numbers(again).toSorted((a, b) => a - b), [10, 11]);
+        assert.deepEqual(
+          numbers(again).toSorted((a, b) => a - b),
+          [10, 11],
+        );
         assert.match(again[0]?.cause.text ?? "", /no 1[01]/);
         repair();
         await during(letters.replay());
         await t.advance("1m");
-        assert.deepEqual(handled.map(({ n }) => n).toSorted((a, b) => a - b), [10, 11]);
+        assert.deepEqual(
+          handled.map(({ n }) => n).toSorted((a, b) => a - b),
+          [10, 11],
+        );
       }));
 
     test("are replayed at a rate, and a signal ends it between two", () =>
@@ -111,7 +139,10 @@ for (const memory of shapes) {
         assert.equal(await during(letters.discard({ where, dryRun: true })), 1);
         assert.equal(await during(letters.count()), 3);
         assert.equal(await during(letters.discard({ where })), 1);
-        assert.deepEqual(numbers(await during(letters.list())).toSorted((a, b) => a - b), [0, 2]);
+        assert.deepEqual(
+          numbers(await during(letters.list())).toSorted((a, b) => a - b),
+          [0, 2],
+        );
       }));
 
     test("a process that dies during a replay loses none: the next replay goes on, with the same ids", () =>

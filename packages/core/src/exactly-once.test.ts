@@ -37,7 +37,13 @@ describe("exactly-once effect with a store", () => {
       await t.publish(Order, { id: "b", quantity: 1 });
       await t.advance("10s");
       assert.equal(store.get("stock"), 7);
-      assert.deepEqual(t.published(Reserved).map(({ body, times }) => [body.id, times]), [["a", 1], ["b", 1]]);
+      assert.deepEqual(
+        t.published(Reserved).map(({ body, times }) => [body.id, times]),
+        [
+          ["a", 1],
+          ["b", 1],
+        ],
+      );
       assert.deepEqual([counters(t)?.handled, counters(t)?.duplicates], [2, 2]);
       assert.equal(store.inbox().length, 2);
       assert.equal((await store.outbox.backlog()).rows, 0);
@@ -85,17 +91,27 @@ describe("exactly-once effect with a store", () => {
     for (const id of ["verdict", "bad"]) await t.publish(Order, { id, quantity: 1 });
     await t.advance("10s");
     assert.deepEqual([store.entries(), store.inbox()], [[], []]);
-    assert.deepEqual((await t.deadLetters(Order, { group: "stock" })).map(({ cause }) => cause.code), ["DEAD_LETTER", "VALIDATION"]);
+    assert.deepEqual(
+      (await t.deadLetters(Order, { group: "stock" })).map(({ cause }) => cause.code),
+      ["DEAD_LETTER", "VALIDATION"],
+    );
   });
 
-  for (const [how, repeats] of [["before", 0], ["after", 0], ["refused", 0]] as const) {
+  for (const [how, repeats] of [
+    ["before", 0],
+    ["after", 0],
+    ["refused", 0],
+  ] as const) {
     test(`a commit that fails (${how}) is no failure of the handler: the effect is there once in the end`, () =>
       withStock(async (t, store) => {
         store.failCommits(how, 2);
         await t.publish(Order, { id: "a", quantity: 2 });
         await t.advance("1m");
         assert.equal(store.get("stock"), 8);
-        assert.deepEqual(t.published(Reserved).map(({ times }) => times - 1), [repeats]);
+        assert.deepEqual(
+          t.published(Reserved).map(({ times }) => times - 1),
+          [repeats],
+        );
         assert.deepEqual([counters(t)?.failed, counters(t)?.deadLettered], [0, 0]);
       }));
   }
@@ -154,7 +170,8 @@ describe("exactly-once effect with a store", () => {
     const store = memoryStore();
     const Other = event<{ id: string; quantity: number }>("other");
     await using t = await testBus((bus) => {
-      for (const group of ["one", "two"]) bus.subscribe(Order, { group, exactlyOnce: store, retry }, (order, ctx) => take(ctx.tx, order.quantity));
+      for (const group of ["one", "two"])
+        bus.subscribe(Order, { group, exactlyOnce: store, retry }, (order, ctx) => take(ctx.tx, order.quantity));
       bus.subscribe(Other, { group: "one", exactlyOnce: store, retry }, (order, ctx) => take(ctx.tx, order.quantity));
     });
     await t.publish(Order, { id: "a", quantity: 1 }, { id: "same" });
@@ -189,13 +206,27 @@ describe("exactly-once effect with a store", () => {
           await ctx.publish(Reserved, { id: order.id });
         });
       },
-      { bus: { publish: { middleware: [(call, next) => (seen.push(call.contract.topic), next({ ...call, options: { ...call.options, headers: { tenant: "acme" } } }))] } } },
+      {
+        bus: {
+          publish: {
+            middleware: [
+              (call, next) => (
+                seen.push(call.contract.topic),
+                next({ ...call, options: { ...call.options, headers: { tenant: "acme" } } })
+              ),
+            ],
+          },
+        },
+      },
     );
     await t.publish(Order, { id: "a", quantity: 1 });
     await t.bus.transact(store, async ({ publish }) => publish(Reserved, { id: "b" }));
     await t.advance("5s");
     assert.deepEqual(seen, ["order", "reserved", "reserved"]);
-    assert.deepEqual(t.published(Reserved).map(({ message }) => message.headers["tenant"]), ["acme", "acme"]);
+    assert.deepEqual(
+      t.published(Reserved).map(({ message }) => message.headers["tenant"]),
+      ["acme", "acme"],
+    );
   });
 });
 
@@ -216,26 +247,39 @@ describe("exactly-once effect of a batch", () => {
     broken = false;
     await t.advance("1m");
     assert.equal(store.get("stock"), 6);
-    assert.deepEqual(t.published(Reserved).map(({ body, times }) => `${body.id} ${times}`).toSorted(), ["a 1", "b 1", "c 1", "d 1"]);
+    assert.deepEqual(
+      t
+        .published(Reserved)
+        .map(({ body, times }) => `${body.id} ${times}`)
+        .toSorted(),
+      ["a 1", "b 1", "c 1", "d 1"],
+    );
   });
 
   test("one that throws is tried in halves, so that the bad one fails alone", async () => {
     const store = memoryStore();
     const sizes: number[] = [];
     await using t = await testBus((bus) => {
-      bus.subscribeBatch(Order, { group: "stock", size: 8, within: "1s", exactlyOnce: store, retry: { attempts: 1 } }, async (batch, { tx }) => {
-        sizes.push(batch.length);
-        for (const { body } of batch) {
-          await take(tx, body.quantity);
-          if (body.id === "5") throw new Error("bad");
-        }
-      });
+      bus.subscribeBatch(
+        Order,
+        { group: "stock", size: 8, within: "1s", exactlyOnce: store, retry: { attempts: 1 } },
+        async (batch, { tx }) => {
+          sizes.push(batch.length);
+          for (const { body } of batch) {
+            await take(tx, body.quantity);
+            if (body.id === "5") throw new Error("bad");
+          }
+        },
+      );
     });
     await Promise.all(Array.from({ length: 8 }, (_, n) => t.publish(Order, { id: String(n), quantity: 1 })));
     await t.advance("2s");
     assert.deepEqual(sizes, [8, 4, 4, 2, 1, 1, 2]);
     assert.equal(store.get("stock"), 3);
-    assert.deepEqual((await t.deadLetters(Order, { group: "stock" })).map(({ message }) => (message.body as { id: string }).id), ["5"]);
+    assert.deepEqual(
+      (await t.deadLetters(Order, { group: "stock" })).map(({ message }) => (message.body as { id: string }).id),
+      ["5"],
+    );
   });
 
   test("holds at every crash point, a repeat among the batch", async () => {
@@ -244,10 +288,15 @@ describe("exactly-once effect of a batch", () => {
         const store = memoryStore();
         return {
           store,
-          setup: (bus) => void bus.subscribeBatch(Order, { group: "stock", size: 3, within: "1s", exactlyOnce: store, retry }, async (batch, { tx, publish }) => {
-            for (const { body } of batch) await take(tx, body.quantity);
-            for (const { body } of batch) await publish(Reserved, { id: body.id });
-          }),
+          setup: (bus) =>
+            void bus.subscribeBatch(
+              Order,
+              { group: "stock", size: 3, within: "1s", exactlyOnce: store, retry },
+              async (batch, { tx, publish }) => {
+                for (const { body } of batch) await take(tx, body.quantity);
+                for (const { body } of batch) await publish(Reserved, { id: body.id });
+              },
+            ),
         };
       },
       async (t, { store }) => {

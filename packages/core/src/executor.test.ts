@@ -33,7 +33,13 @@ function rig(options: Partial<ExecutorOptions> = {}): Rig {
   const abandoned: number[] = [];
   const idOf = (item: Item): string => item.delivery.message.id;
   const executor = createExecutor({
-    clock, turn: createTurn(clock), concurrency: 2, keyed: false, timeoutMs: 10_000, graceMs: 1_000, gates: [],
+    clock,
+    turn: createTurn(clock),
+    concurrency: 2,
+    keyed: false,
+    timeoutMs: 10_000,
+    graceMs: 1_000,
+    gates: [],
     host: { group: "g", publish: () => Promise.reject(new Error("unused")), tx: () => undefined },
     run(attempt) {
       const id = idOf(attempt.item);
@@ -44,14 +50,21 @@ function rig(options: Partial<ExecutorOptions> = {}): Rig {
     },
     finished(item, _, failed, error) {
       running.delete(idOf(item));
-      finished.push(failed ? `${idOf(item)} failed: ${(error as { code?: string; message: string }).code ?? (error as Error).message}` : idOf(item));
+      finished.push(
+        failed ? `${idOf(item)} failed: ${(error as { code?: string; message: string }).code ?? (error as Error).message}` : idOf(item),
+      );
       executor.done(item);
     },
     abandonedChanged: (count) => void abandoned.push(count),
     ...options,
   });
   return {
-    clock, executor, running, started, finished, abandoned,
+    clock,
+    executor,
+    running,
+    started,
+    finished,
+    abandoned,
     item: (id, key) => createItem({ message: { id, key } } as unknown as Delivery),
     async settled() {
       for (let turns = 0; turns < 3; turns += 1) await new Promise((resolve) => setImmediate(resolve));
@@ -90,7 +103,10 @@ describe("concurrency", () => {
     });
     executor.add(thrown.map((_, index) => item(String(index))));
     await settled();
-    assert.deepEqual(ends, thrown.map((error) => [true, error]));
+    assert.deepEqual(
+      ends,
+      thrown.map((error) => [true, error]),
+    );
   });
 });
 
@@ -112,7 +128,11 @@ describe("order by key", () => {
   });
 
   test("a retry in process keeps its key and goes before what waits", async () => {
-    const { executor, item, started, running, settled } = rig({ keyed: true, concurrency: 1, finished: (one, _, failed) => void (failed ? retried.push(one) : executor.done(one)) });
+    const { executor, item, started, running, settled } = rig({
+      keyed: true,
+      concurrency: 1,
+      finished: (one, _, failed) => void (failed ? retried.push(one) : executor.done(one)),
+    });
     const retried: Item[] = [];
     executor.add([item("a1", "a"), item("b1", "b"), item("a2", "a"), item("b2", "b")]);
     await settled();
@@ -290,7 +310,10 @@ describe("gates", () => {
     const clock = createVirtualClock();
     const told: boolean[] = [];
     let openAt = 5_000;
-    const { executor, item, started, running } = rig({ clock, gates: [{ waitMs: () => Math.max(0, openAt - clock.monotonic()), ended: (ok) => void told.push(ok) }] });
+    const { executor, item, started, running } = rig({
+      clock,
+      gates: [{ waitMs: () => Math.max(0, openAt - clock.monotonic()), ended: (ok) => void told.push(ok) }],
+    });
     executor.add([item("1")]);
     await clock.advance(4_999);
     assert.deepEqual(started, []);

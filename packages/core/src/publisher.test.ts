@@ -49,14 +49,27 @@ function rig(options: Partial<PublisherOptions> & { readonly lanes?: Partial<Lan
     },
   } as unknown as Transport;
   const publisher = createPublisher({
-    transport, clock, turn: createTurn(clock), timeoutMs: 10_000, maxBuffered: 1_000, maxBufferedBytes: 1e6, maxWaiting: 1_000, backoff: fixed(100, { jitter: "none" }),
-    published: () => undefined, failed: () => undefined, ...rest,
+    transport,
+    clock,
+    turn: createTurn(clock),
+    timeoutMs: 10_000,
+    maxBuffered: 1_000,
+    maxBufferedBytes: 1e6,
+    maxWaiting: 1_000,
+    backoff: fixed(100, { jitter: "none" }),
+    published: () => undefined,
+    failed: () => undefined,
+    ...rest,
   });
   const settled = async (): Promise<void> => {
     for (let turns = 0; turns < 3; turns += 1) await new Promise((resolve) => setImmediate(resolve));
   };
   return {
-    clock, calls, publisher, results, settled,
+    clock,
+    calls,
+    publisher,
+    results,
+    settled,
     add(id, { topic = "t", bytes = 1, signal } = {}) {
       publisher.add(messageOf(id, topic), bytes, signal).then(
         () => results.set(id, "ok"),
@@ -68,8 +81,20 @@ function rig(options: Partial<PublisherOptions> & { readonly lanes?: Partial<Lan
 
 function messageOf(id: string, topic: string): Message {
   return {
-    id, topic, group: undefined, key: undefined, body: null, headers: {}, time: 0, deliverAt: undefined, expiresAt: undefined, priority: undefined, replyTo: undefined,
-    correlationId: undefined, mandatory: false, native: undefined,
+    id,
+    topic,
+    group: undefined,
+    key: undefined,
+    body: null,
+    headers: {},
+    time: 0,
+    deliverAt: undefined,
+    expiresAt: undefined,
+    priority: undefined,
+    replyTo: undefined,
+    correlationId: undefined,
+    mandatory: false,
+    native: undefined,
   };
 }
 
@@ -90,13 +115,32 @@ describe("batches", () => {
     assert.deepEqual(idsOf(calls), [["1", "2"]]);
     calls[0]?.ok();
     await settled();
-    assert.deepEqual(idsOf(calls), [["1", "2"], ["3", "4"]]);
-    assert.deepEqual([...results], [["1", "ok"], ["2", "ok"]]);
+    assert.deepEqual(idsOf(calls), [
+      ["1", "2"],
+      ["3", "4"],
+    ]);
+    assert.deepEqual(
+      [...results],
+      [
+        ["1", "ok"],
+        ["2", "ok"],
+      ],
+    );
   });
 
   test("a batch keeps to messages and bytes; one that is larger goes alone", async () => {
     const { add, calls, settled } = rig({ lanes: { maxMessages: 3, maxBytes: 10, batches: 9 } });
-    for (const [id, bytes] of [["a", 4], ["b", 4], ["c", 4], ["big", 50], ["d", 1], ["e", 1], ["f", 1], ["g", 1]] as const) add(id, { bytes });
+    for (const [id, bytes] of [
+      ["a", 4],
+      ["b", 4],
+      ["c", 4],
+      ["big", 50],
+      ["d", 1],
+      ["e", 1],
+      ["f", 1],
+      ["g", 1],
+    ] as const)
+      add(id, { bytes });
     await settled();
     assert.deepEqual(idsOf(calls), [["a", "b"], ["c"], ["big"], ["d", "e", "f"], ["g"]]);
   });
@@ -142,7 +186,10 @@ describe("sending again", () => {
     calls[2]?.ok();
     calls[3]?.ok();
     await settled();
-    assert.deepEqual([...results].map(([, result]) => result), ["ok", "ok", "ok", "ok", "ok"]);
+    assert.deepEqual(
+      [...results].map(([, result]) => result),
+      ["ok", "ok", "ok", "ok", "ok"],
+    );
   });
 
   test("what can never work is not sent again, and holds up nothing", async () => {
@@ -152,7 +199,13 @@ describe("sending again", () => {
     await settled();
     calls[0]?.answer([{ ok: false, error: refused }, published]);
     await settled();
-    assert.deepEqual([...results], [["1", "UNROUTABLE definite"], ["2", "ok"]]);
+    assert.deepEqual(
+      [...results],
+      [
+        ["1", "UNROUTABLE definite"],
+        ["2", "ok"],
+      ],
+    );
   });
 
   test("a definite failure after an indefinite one stays indefinite", async () => {
@@ -179,7 +232,13 @@ describe("sending again", () => {
     assert.deepEqual(idsOf(calls)[2], ["2"]);
     calls[2]?.ok();
     await settled();
-    assert.deepEqual([...results], [["1", "ok"], ["2", "ok"]]);
+    assert.deepEqual(
+      [...results],
+      [
+        ["1", "ok"],
+        ["2", "ok"],
+      ],
+    );
   });
 });
 
@@ -203,7 +262,13 @@ describe("time-outs and signals", () => {
     await clock.advance(9_000);
     add("young", { topic: "b" });
     await clock.advance(2_000);
-    assert.deepEqual(calls.map(({ ids, signal }) => [ids[0], signal.aborted]), [["old", true], ["young", false]]);
+    assert.deepEqual(
+      calls.map(({ ids, signal }) => [ids[0], signal.aborted]),
+      [
+        ["old", true],
+        ["young", false],
+      ],
+    );
   });
 
   test("one that could not be sent in time tells why", async () => {
@@ -228,7 +293,14 @@ describe("time-outs and signals", () => {
     await settled();
     add("late", { signal: stop.signal });
     await settled();
-    assert.deepEqual([...results], [["written", "ABORTED indefinite"], ["waits", "ABORTED definite"], ["late", "ABORTED definite"]]);
+    assert.deepEqual(
+      [...results],
+      [
+        ["written", "ABORTED indefinite"],
+        ["waits", "ABORTED definite"],
+        ["late", "ABORTED definite"],
+      ],
+    );
     calls[0]?.ok();
     await settled();
     assert.equal(calls.length, 1, "what nobody waits for is not written");
@@ -314,7 +386,11 @@ describe("close", () => {
     over.abort();
     await closing;
     await settled();
-    assert.deepEqual(Object.fromEntries(results), { "in the room": "CLOSED definite", waits: "CLOSED definite", written: "CLOSED indefinite" });
+    assert.deepEqual(Object.fromEntries(results), {
+      "in the room": "CLOSED definite",
+      waits: "CLOSED definite",
+      written: "CLOSED indefinite",
+    });
     await clock.advance(60_000);
     assert.equal(clock.pending, 0);
   });

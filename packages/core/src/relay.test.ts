@@ -36,14 +36,29 @@ async function rig(): Promise<Rig> {
   } as unknown as Publisher;
   const wire = { fromBytes: (message: Message) => message } as unknown as Wire;
   return {
-    clock, store, sent, trouble,
+    clock,
+    store,
+    sent,
+    trouble,
     relay: (owner) => createRelay({ store, owner, publisher, wire, clock, sent: () => undefined }),
     async put(...messages) {
       const tx = store.begin({ signal: never });
       await tx.enqueue(
         messages.map(([id, key]) => ({
-          id, topic: "t", group: undefined, key, body: null, headers: {}, time: 0, deliverAt: undefined, expiresAt: undefined, priority: undefined, replyTo: undefined,
-          correlationId: undefined, mandatory: false, native: undefined,
+          id,
+          topic: "t",
+          group: undefined,
+          key,
+          body: null,
+          headers: {},
+          time: 0,
+          deliverAt: undefined,
+          expiresAt: undefined,
+          priority: undefined,
+          replyTo: undefined,
+          correlationId: undefined,
+          mandatory: false,
+          native: undefined,
         })),
       );
       await tx.commit();
@@ -87,7 +102,10 @@ describe("a relay", () => {
   test("two of one store send each row once, and a key's rows in order, also when one of them dies with some in hand", async () => {
     const { clock, store, sent, relay, put } = await rig();
     await put(["a1", "a"], ["b1", "b"], ["a2", "a"]);
-    assert.deepEqual((await store.outbox.take({ owner: "dead", limit: 1, leaseMs: 30_000 })).map(({ message }) => message.id), ["a1"]);
+    assert.deepEqual(
+      (await store.outbox.take({ owner: "dead", limit: 1, leaseMs: 30_000 })).map(({ message }) => message.id),
+      ["a1"],
+    );
     const both = [relay("one"), relay("two")];
     for (const one of both) one.start();
     await clock.advance("29s");

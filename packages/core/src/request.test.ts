@@ -9,15 +9,24 @@ import type { SubscribeRequest, Transport } from "./transport.ts";
 import { createVirtualClock } from "./virtual-clock.ts";
 import { waitFor } from "./wait.fixture.ts";
 
-const number = { "~standard": { version: 1, vendor: "test", validate: (value: unknown) => (typeof value === "number" ? { value } : { issues: [{ message: "not a number" }] }) } } as const;
+const number = {
+  "~standard": {
+    version: 1,
+    vendor: "test",
+    validate: (value: unknown) => (typeof value === "number" ? { value } : { issues: [{ message: "not a number" }] }),
+  },
+} as const;
 const Double = request("math.double", { request: number, reply: number });
 
 describe("request and reply", () => {
   test("each answer finds its question", async () => {
-    await using t = await testBus((bus) => void bus.reply(Double, { group: "math", concurrency: 8 }, async (n) => {
-      await new Promise<void>((resolve) => t.clock.after(10 - Number(n), resolve));
-      return Number(n) * 2;
-    }));
+    await using t = await testBus(
+      (bus) =>
+        void bus.reply(Double, { group: "math", concurrency: 8 }, async (n) => {
+          await new Promise<void>((resolve) => t.clock.after(10 - Number(n), resolve));
+          return Number(n) * 2;
+        }),
+    );
     const answers = Promise.all([1, 2, 3, 4].map((n) => t.request(Double, n)));
     await t.advance("1s");
     assert.deepEqual(await answers, [2, 4, 6, 8]);
@@ -25,9 +34,12 @@ describe("request and reply", () => {
   });
 
   test("a failure is told as code and text, never a stack; the request is not repeated", async () => {
-    await using t = await testBus((bus) => void bus.reply(Double, { group: "math", retry: { attempts: 5 } }, () => {
-      throw new RangeError("too far");
-    }));
+    await using t = await testBus(
+      (bus) =>
+        void bus.reply(Double, { group: "math", retry: { attempts: 5 } }, () => {
+          throw new RangeError("too far");
+        }),
+    );
     const error = (await t.request(Double, 1).catch((thrown: unknown) => thrown)) as WaybillError;
     assert.equal(error.code, "REMOTE");
     assert.match(error.message, /too far/);
@@ -48,7 +60,9 @@ describe("request and reply", () => {
   });
 
   test("without an answer in time, without anybody to answer, with a signal, and at the close", async () => {
-    await using t = await testBus((bus) => void bus.reply(Double, { group: "math", timeout: "1h" }, () => new Promise<number>(() => undefined)));
+    await using t = await testBus(
+      (bus) => void bus.reply(Double, { group: "math", timeout: "1h" }, () => new Promise<number>(() => undefined)),
+    );
     const slow = assert.rejects(t.request(Double, 1, { timeout: "5s" }), { code: "REQUEST_TIMEOUT", certainty: "indefinite" });
     await t.advance("6s");
     await slow;
@@ -66,14 +80,23 @@ describe("request and reply", () => {
   });
 
   test("an expired request is not handled", async () => {
-    await using t = await testBus((bus) => void bus.reply(Double, { group: "math", concurrency: 1 }, async (n) => {
-      if (n === 1) await new Promise<void>((resolve) => t.clock.after(20_000, resolve));
-      return 0;
-    }));
+    await using t = await testBus(
+      (bus) =>
+        void bus.reply(Double, { group: "math", concurrency: 1 }, async (n) => {
+          if (n === 1) await new Promise<void>((resolve) => t.clock.after(20_000, resolve));
+          return 0;
+        }),
+    );
     const answers = Promise.allSettled([t.request(Double, 1, { timeout: "5s" }), t.request(Double, 2, { timeout: "5s" })]);
     await t.advance("30s");
-    assert.deepEqual((await answers).map(({ status }) => status), ["rejected", "rejected"]);
-    assert.deepEqual(t.attempts(Double).map(({ body }) => body), [1]);
+    assert.deepEqual(
+      (await answers).map(({ status }) => status),
+      ["rejected", "rejected"],
+    );
+    assert.deepEqual(
+      t.attempts(Double).map(({ body }) => body),
+      [1],
+    );
   });
 });
 

@@ -19,7 +19,12 @@ export function disturb(world: World, life: Life, source: AsyncIterable<Batch>, 
   return { [Symbol.asyncIterator]: () => createIterator(world, life, source[Symbol.asyncIterator](), options) };
 }
 
-function createIterator(world: World, life: Life, source: AsyncIterator<Batch, unknown>, { name, keepsOrder }: DisturbOptions): AsyncIterator<Batch, undefined> {
+function createIterator(
+  world: World,
+  life: Life,
+  source: AsyncIterator<Batch, unknown>,
+  { name, keepsOrder }: DisturbOptions,
+): AsyncIterator<Batch, undefined> {
   const { faults, random } = world;
   const ready: Batch[] = [];
   /** With `keepsOrder`: what waits behind the one that is held back; undefined: nothing is. */

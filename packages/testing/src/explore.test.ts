@@ -45,7 +45,13 @@ const orders: Scenario<Shop> = async (t, { store }) => {
   for (const id of ["a", "b", "c"]) await t.publish(Placed, { id, quantity: 2 });
   await t.advance("3m");
   assert.equal(store.get("stock"), -6);
-  assert.deepEqual(t.published(Reserved).map(({ body }) => body.id).toSorted(), ["a", "b", "c"]);
+  assert.deepEqual(
+    t
+      .published(Reserved)
+      .map(({ body }) => body.id)
+      .toSorted(),
+    ["a", "b", "c"],
+  );
   assert.deepEqual(await t.deadLetters(Placed, { group: "stock" }), []);
 };
 
@@ -57,21 +63,35 @@ describe("crashEverywhere", () => {
   test("exactlyOnce holds at every crash point", async () => {
     const { points, runs } = await crashEverywhere(shopOf(correct), orders);
     assert.equal(runs, points.length + 1);
-    for (const label of ["before commit of memory store", "after commit of memory store", "before ack of order.placed", "after publish to stock.reserved", "after take of memory store", "after done of memory store", "hand-over of order.placed"]) {
+    for (const label of [
+      "before commit of memory store",
+      "after commit of memory store",
+      "before ack of order.placed",
+      "after publish to stock.reserved",
+      "after take of memory store",
+      "after done of memory store",
+      "hand-over of order.placed",
+    ]) {
       assert.ok(points.includes(label), `${label} is a crash point`);
     }
   });
 
   test("a setup that does without is caught, and the failure can be repeated", async () => {
     for (const service of [naive, pastOutbox]) {
-      const failure = await crashEverywhere(shopOf(service), orders, { seed: 5 }).then(() => undefined, (error: Error) => error);
+      const failure = await crashEverywhere(shopOf(service), orders, { seed: 5 }).then(
+        () => undefined,
+        (error: Error) => error,
+      );
       assert.ok(failure, "caught");
       const replay = /WAYBILL_TEST_SEED=(5:\d+) repeats it/.exec(failure.message)?.[1];
       assert.match(failure.message, /crash point \d+, (before|after|hand-over) /);
       assert.ok(failure.cause instanceof assert.AssertionError);
       process.env[seedVariable] = replay;
       let runs = 0;
-      await assert.rejects(crashEverywhere(() => ((runs += 1), shopOf(service)()), orders), { message: failure.message });
+      await assert.rejects(
+        crashEverywhere(() => ((runs += 1), shopOf(service)()), orders),
+        { message: failure.message },
+      );
       assert.equal(runs, 1);
       delete process.env[seedVariable];
     }
@@ -79,14 +99,21 @@ describe("crashEverywhere", () => {
 
   test("exactlyOnce in the transport's own transaction holds as well", async () => {
     const inTransport = (): { setup: (bus: Bus) => void } => ({
-      setup: (bus) => void bus.subscribe(Placed, { group: "stock", exactlyOnce: "transport", retry: { attempts: 5 } }, (order, ctx) => ctx.publish(Reserved, { id: order.id })),
+      setup: (bus) =>
+        void bus.subscribe(Placed, { group: "stock", exactlyOnce: "transport", retry: { attempts: 5 } }, (order, ctx) =>
+          ctx.publish(Reserved, { id: order.id }),
+        ),
     });
-    await crashEverywhere(inTransport, async (t) => {
-      // Its id makes a repeat of the publish one message for the broker, which is what this guarantee counts from.
-      await t.publish(Placed, { id: "a", quantity: 1 });
-      await t.advance("3m");
-      assert.equal(t.published(Reserved).length, 1);
-    }, { memory: { deduplicationWindow: "1h" } });
+    await crashEverywhere(
+      inTransport,
+      async (t) => {
+        // Its id makes a repeat of the publish one message for the broker, which is what this guarantee counts from.
+        await t.publish(Placed, { id: "a", quantity: 1 });
+        await t.advance("3m");
+        assert.equal(t.published(Reserved).length, 1);
+      },
+      { memory: { deduplicationWindow: "1h" } },
+    );
   });
 
   test("commits that fail before or after their effect, at every crash point", async () => {
@@ -100,7 +127,10 @@ describe("crashEverywhere", () => {
   });
 
   test("a scenario that fails without a crash says so", async () => {
-    await assert.rejects(crashEverywhere(shopOf(correct), async () => assert.fail("no"), { seed: 1 }), { message: "seed 1, no crash (WAYBILL_TEST_SEED=1 repeats it): no" });
+    await assert.rejects(
+      crashEverywhere(shopOf(correct), async () => assert.fail("no"), { seed: 1 }),
+      { message: "seed 1, no crash (WAYBILL_TEST_SEED=1 repeats it): no" },
+    );
   });
 });
 
@@ -112,7 +142,10 @@ describe("explore", () => {
   });
 
   test("a setup that does without is caught, and its seed finds it again", async () => {
-    const failure = await explore(shopOf(naive), orders, { faults, seed: 100 }).then(() => undefined, (error: Error) => error);
+    const failure = await explore(shopOf(naive), orders, { faults, seed: 100 }).then(
+      () => undefined,
+      (error: Error) => error,
+    );
     assert.ok(failure, "caught");
     const seed = /^seed (\d+)/.exec(failure.message)?.[1];
     process.env[seedVariable] = seed;
@@ -130,4 +163,3 @@ describe("explore", () => {
     await assert.rejects(explore(shopOf(correct), orders), { code: "CONFIG" });
   });
 });
-

@@ -29,7 +29,11 @@ export interface CrashReport {
  * and between its effect and its answer. The process dies there and starts anew on the same broker. Rejects with the first
  * failure, and says how to repeat it.
  */
-export async function crashEverywhere<S extends Scene>(make: () => S | Promise<S>, scenario: Scenario<S>, options: CrashOptions = {}): Promise<CrashReport> {
+export async function crashEverywhere<S extends Scene>(
+  make: () => S | Promise<S>,
+  scenario: Scenario<S>,
+  options: CrashOptions = {},
+): Promise<CrashReport> {
   const { maxRuns = Infinity, ...rest } = options;
   const replay = readReplay();
   const seed = replay?.seed ?? options.seed ?? randomSeed();
@@ -55,7 +59,11 @@ export interface ExploreOptions extends Omit<TestBusOptions, "test"> {
  * Runs the scenario many times, each with another seed. Rejects with the first failure, and tells its seed; with that in
  * `WAYBILL_TEST_SEED` only this one is run.
  */
-export async function explore<S extends Scene>(make: () => S | Promise<S>, scenario: Scenario<S>, options: ExploreOptions = {}): Promise<void> {
+export async function explore<S extends Scene>(
+  make: () => S | Promise<S>,
+  scenario: Scenario<S>,
+  options: ExploreOptions = {},
+): Promise<void> {
   const { runs = 50, ...rest } = options;
   const replay = readReplay();
   const first = replay?.seed ?? options.seed ?? randomSeed();
@@ -65,7 +73,11 @@ export async function explore<S extends Scene>(make: () => S | Promise<S>, scena
   }
 }
 
-async function runOnce<S extends Scene>(make: () => S | Promise<S>, scenario: Scenario<S>, options: TestBusOptions): Promise<readonly string[]> {
+async function runOnce<S extends Scene>(
+  make: () => S | Promise<S>,
+  scenario: Scenario<S>,
+  options: TestBusOptions,
+): Promise<readonly string[]> {
   const scene = await make();
   const test = await testBus(scene.setup, options);
   try {

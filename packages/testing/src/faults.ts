@@ -67,6 +67,7 @@ export const seedVariable = "WAYBILL_TEST_SEED";
 export function readReplay(text: string | undefined = process.env[seedVariable]): Replay | undefined {
   if (text === undefined || text === "") return undefined;
   const parts = /^(\d{1,10})(?::(\d{1,9}))?$/.exec(text);
-  if (parts === null) throw new WaybillError("CONFIG", `${seedVariable}: expected a seed such as 42, or a seed and a crash point such as 42:7`);
+  if (parts === null)
+    throw new WaybillError("CONFIG", `${seedVariable}: expected a seed such as 42, or a seed and a crash point such as 42:7`);
   return { seed: Number(parts[1]), crashAt: parts[2] === undefined ? undefined : Number(parts[2]) };
 }

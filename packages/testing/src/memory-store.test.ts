@@ -15,8 +15,20 @@ async function opened(): Promise<{ store: MemoryStore; clock: ReturnType<typeof 
 
 function message(id: string, key?: string): Message {
   return {
-    id, topic: "t", group: undefined, key, body: null, headers: {}, time: 0, deliverAt: undefined, expiresAt: undefined, priority: undefined, replyTo: undefined,
-    correlationId: undefined, mandatory: false, native: undefined,
+    id,
+    topic: "t",
+    group: undefined,
+    key,
+    body: null,
+    headers: {},
+    time: 0,
+    deliverAt: undefined,
+    expiresAt: undefined,
+    priority: undefined,
+    replyTo: undefined,
+    correlationId: undefined,
+    mandatory: false,
+    native: undefined,
   };
 }
 
@@ -87,7 +99,11 @@ describe("memoryStore: transactions", () => {
   });
 
   test("commits fail before, after, or refused, as often as asked", async () => {
-    for (const [how, code, done] of [["before", "TX_UNKNOWN", false], ["after", "TX_UNKNOWN", true], ["refused", "STORE", false]] as const) {
+    for (const [how, code, done] of [
+      ["before", "TX_UNKNOWN", false],
+      ["after", "TX_UNKNOWN", true],
+      ["refused", "STORE", false],
+    ] as const) {
       const { store } = await opened();
       store.failCommits(how, 1);
       const tx = store.begin({ signal: never });

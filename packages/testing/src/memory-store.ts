@@ -187,4 +187,3 @@ export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
 function claimOf(group: string, id: string): string {
   return JSON.stringify([group, id]);
 }
-

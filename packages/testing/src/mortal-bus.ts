@@ -1,4 +1,14 @@
-import type { BatchChoices, BatchHandler, Bus, Contract, Handler, ReplyHandler, RequestContract, Store, SubscribeChoices } from "@waybill/core";
+import type {
+  BatchChoices,
+  BatchHandler,
+  Bus,
+  Contract,
+  Handler,
+  ReplyHandler,
+  RequestContract,
+  Store,
+  SubscribeChoices,
+} from "@waybill/core";
 import { silence, type Life } from "./life.ts";
 import { watchBatch, watchHandler } from "./watch.ts";
 import type { World } from "./world.ts";
@@ -7,7 +17,13 @@ import type { World } from "./world.ts";
  * The bus as a process has it: stores go through `mortal`, handlers are watched, and once the process is dead no call comes
  * back. `afterDeath` answers whoever is outside of the process.
  */
-export function mortalBus(world: World, life: Life, bus: Bus, mortal: (store: Store) => Store, afterDeath: () => Promise<never> = silence): Bus {
+export function mortalBus(
+  world: World,
+  life: Life,
+  bus: Bus,
+  mortal: (store: Store) => Store,
+  afterDeath: () => Promise<never> = silence,
+): Bus {
   /** Until the death; what the dead bus says later is not heard. */
   function alive<T>(work: Promise<T>): Promise<T> {
     work.catch(() => undefined);
@@ -23,7 +39,8 @@ export function mortalBus(world: World, life: Life, bus: Bus, mortal: (store: St
     publish: (...args: Parameters<Bus["publish"]>) => alive(bus.publish(...args)),
     publishMany: (contract: Contract, bodies: readonly unknown[], options?: never) => alive(bus.publishMany(contract, bodies, options)),
     request: (...args: Parameters<Bus["request"]>) => alive(bus.request(...args)),
-    subscribe: (target: Contract, choices: SubscribeChoices, handler: Handler<unknown>) => bus.subscribe(target, choicesOf(choices), watchHandler(world, life, handler)),
+    subscribe: (target: Contract, choices: SubscribeChoices, handler: Handler<unknown>) =>
+      bus.subscribe(target, choicesOf(choices), watchHandler(world, life, handler)),
     subscribeBatch: (target: Contract, choices: BatchChoices, handler: BatchHandler<unknown>) =>
       bus.subscribeBatch(target, choicesOf(choices), watchBatch(world, life, handler)),
     reply: (contract: RequestContract, choices: SubscribeChoices, handler: ReplyHandler<unknown, unknown>) =>

@@ -42,7 +42,9 @@ export function mortalTransport(world: World, life: Life, inner: Transport): Tra
       settle: (settlements, options) => {
         const kinds = [...new Set(settlements.map(({ kind }) => kind))].join(" and ");
         const tx = options?.tx;
-        return life.call(`${kinds} of ${what}`, () => subscription.settle(settlements, tx === undefined ? undefined : { tx: originals.get(tx) ?? tx }));
+        return life.call(`${kinds} of ${what}`, () =>
+          subscription.settle(settlements, tx === undefined ? undefined : { tx: originals.get(tx) ?? tx }),
+        );
       },
       credit: (credit) => {
         world.stir();
@@ -104,7 +106,8 @@ export function mortalTransport(world: World, life: Life, inner: Transport): Tra
     };
   }
   if (browse !== undefined) transport.browse = (request) => life.call(`browse ${request.topic}`, () => browse(request));
-  if (remove !== undefined) transport.remove = (topic, group, positions) => life.call(`remove from ${topic}`, () => remove(topic, group, positions));
+  if (remove !== undefined)
+    transport.remove = (topic, group, positions) => life.call(`remove from ${topic}`, () => remove(topic, group, positions));
   return transport;
 }
 

@@ -17,13 +17,17 @@ describe("testBus", () => {
     await bus.publish(Placed, { id: "a" });
     await bus.publish(Placed, { id: "b" });
     await bus.idle();
-    assert.deepEqual(bus.published(Invoiced).map(({ body }) => body.id), ["a", "b"]);
+    assert.deepEqual(
+      bus.published(Invoiced).map(({ body }) => body.id),
+      ["a", "b"],
+    );
     assert.equal(bus.published(Placed)[0]?.message.key, "a");
     const [first] = bus.published(Placed);
     assert.equal(first?.times, 1);
-    assert.deepEqual(bus.attempts(first?.message.id ?? "").map(({ group, attempt, state, body }) => ({ group, attempt, state, body })), [
-      { group: "billing", attempt: 1, state: "handled", body: { id: "a" } },
-    ]);
+    assert.deepEqual(
+      bus.attempts(first?.message.id ?? "").map(({ group, attempt, state, body }) => ({ group, attempt, state, body })),
+      [{ group: "billing", attempt: 1, state: "handled", body: { id: "a" } }],
+    );
     assert.equal(bus.attempts(Placed).length, 2);
     assert.equal(bus.handled.length, 2);
     assert.equal(bus.metrics().groups["order.placed"]?.["billing"]?.handled, 2);
@@ -31,9 +35,13 @@ describe("testBus", () => {
 
   test("time passes only when told to: retries wait for it, and dead letters tell why", async () => {
     await using t = await testBus((bus) => {
-      bus.subscribe(Placed, { group: "billing", retry: { attempts: 3, backoff: exponential({ base: "1m", max: "1h", jitter: "none" }) } }, () => {
-        throw new Error("card refused");
-      });
+      bus.subscribe(
+        Placed,
+        { group: "billing", retry: { attempts: 3, backoff: exponential({ base: "1m", max: "1h", jitter: "none" }) } },
+        () => {
+          throw new Error("card refused");
+        },
+      );
     });
     const startedAt = t.clock.now();
     await t.publish(Placed, { id: "a" });
@@ -42,11 +50,20 @@ describe("testBus", () => {
     await t.advance("59s");
     assert.equal(t.attempts(Placed).length, 1);
     await t.advance("1s");
-    assert.deepEqual(t.attempts(Placed).map(({ attempt, state }) => [attempt, state]), [[1, "failed"], [2, "failed"]]);
+    assert.deepEqual(
+      t.attempts(Placed).map(({ attempt, state }) => [attempt, state]),
+      [
+        [1, "failed"],
+        [2, "failed"],
+      ],
+    );
     assert.match(String(t.attempts(Placed)[0]?.error), /card refused/);
     await t.advance("2m");
     const letters = await t.deadLetters(Placed, { group: "billing" });
-    assert.deepEqual(letters.map(({ cause }) => cause.attempts), [3]);
+    assert.deepEqual(
+      letters.map(({ cause }) => cause.attempts),
+      [3],
+    );
     assert.match(letters[0]?.cause.text ?? "", /card refused/);
     assert.equal(t.clock.now() - startedAt, 180_000);
   });
@@ -55,12 +72,17 @@ describe("testBus", () => {
     const Quote = request("quote.get", { request: anything, reply: anything });
     const reasons: unknown[] = [];
     await using t = await testBus((bus) => {
-      bus.subscribe(Placed, { group: "slow", timeout: "10s", retry: { attempts: 1 } }, (_, ctx) => new Promise((_, reject) => {
-        ctx.signal.addEventListener("abort", () => {
-          reasons.push(ctx.signal.reason);
-          reject(new Error("gave up"));
-        });
-      }));
+      bus.subscribe(
+        Placed,
+        { group: "slow", timeout: "10s", retry: { attempts: 1 } },
+        (_, ctx) =>
+          new Promise((_, reject) => {
+            ctx.signal.addEventListener("abort", () => {
+              reasons.push(ctx.signal.reason);
+              reject(new Error("gave up"));
+            });
+          }),
+      );
       bus.reply(Quote, { group: "pricing" }, (sku) => ({ sku, price: 9 }));
     });
     assert.deepEqual(await t.request(Quote, "A-1"), { sku: "A-1", price: 9 });
@@ -77,16 +99,28 @@ describe("testBus", () => {
   test("a namespace, batches, and a setup that is refused", async () => {
     await using t = await testBus(
       (bus) => {
-        bus.subscribeBatch(Placed, { group: "search", size: 2, within: "1s", retry: { attempts: 1 } }, (batch) => ({ failed: batch.filter(({ body }) => body.id === "b") }));
+        bus.subscribeBatch(Placed, { group: "search", size: 2, within: "1s", retry: { attempts: 1 } }, (batch) => ({
+          failed: batch.filter(({ body }) => body.id === "b"),
+        }));
       },
       { bus: { namespace: "eu", name: "search" } },
     );
     await Promise.all(["a", "b", "c"].map((id) => t.publish(Placed, { id })));
     await t.advance("2s");
-    assert.deepEqual(t.attempts(Placed).map(({ body, state }) => [(body as { id: string }).id, state]), [["a", "handled"], ["b", "failed"], ["c", "handled"]]);
+    assert.deepEqual(
+      t.attempts(Placed).map(({ body, state }) => [(body as { id: string }).id, state]),
+      [
+        ["a", "handled"],
+        ["b", "failed"],
+        ["c", "handled"],
+      ],
+    );
     assert.equal(t.published(Placed).length, 3);
     assert.equal((await t.deadLetters(Placed, { group: "search" })).length, 1);
-    await assert.rejects(testBus((bus) => void bus.subscribe(Placed, { group: "a", orderBy: "kex" as "key" }, () => undefined)), { code: "CONFIG" });
+    await assert.rejects(
+      testBus((bus) => void bus.subscribe(Placed, { group: "a", orderBy: "kex" as "key" }, () => undefined)),
+      { code: "CONFIG" },
+    );
     await assert.rejects(testBus(invoicing, { faults: { delay: 2 } }), { code: "CONFIG" });
   });
 
@@ -118,7 +152,13 @@ describe("a crash", () => {
     await t.crash();
     await t.advance("5m");
     assert.deepEqual(lives, ["begun in 1", "begun in 2"]);
-    assert.deepEqual(t.attempts(Placed).map(({ attempt, state }) => [attempt, state]), [[1, "crashed"], [2, "handled"]]);
+    assert.deepEqual(
+      t.attempts(Placed).map(({ attempt, state }) => [attempt, state]),
+      [
+        [1, "crashed"],
+        [2, "handled"],
+      ],
+    );
     assert.deepEqual(t.published(Invoiced), []);
     assert.equal(t.crashes.length, 0, "that one was no fault of the seed");
   });
@@ -133,7 +173,10 @@ describe("a crash", () => {
     const before = points.indexOf("before publish to invoice.issued") + 1;
     const after = points.indexOf("after publish to invoice.issued") + 1;
     assert.ok(before > 0 && after === before + 1, points.join("\n"));
-    for (const [crashAt, times] of [[before, 1], [after, 1]] as const) {
+    for (const [crashAt, times] of [
+      [before, 1],
+      [after, 1],
+    ] as const) {
       await using t = await testBus(invoicing, { faults: { crashAt } });
       await t.publish(Placed, { id: "a" });
       await t.advance("1m");
@@ -174,7 +217,10 @@ describe("a crash", () => {
 describe("faults", () => {
   async function run(faults: object, seed = 7): Promise<{ ids: string[]; times: number[] }> {
     const ids: string[] = [];
-    await using t = await testBus((bus) => void bus.subscribe(Placed, { group: "g", concurrency: 1 }, ({ id }) => void ids.push(id)), { seed, faults });
+    await using t = await testBus((bus) => void bus.subscribe(Placed, { group: "g", concurrency: 1 }, ({ id }) => void ids.push(id)), {
+      seed,
+      faults,
+    });
     for (let n = 0; n < 20; n += 1) await t.publish(Placed, { id: String(n) });
     await t.advance("1m");
     return { ids, times: t.published(Placed).map(({ times }) => times) };
@@ -209,12 +255,18 @@ describe("faults", () => {
   test("order by key is not broken, only held up", async () => {
     const seen: number[] = [];
     const Keyed = event<number>("keyed", { key: () => "one" });
-    await using t = await testBus((bus) => void bus.subscribe(Keyed, { group: "g", orderBy: "key", concurrency: 4 }, (n) => void seen.push(n)), { seed: 1, faults: { delay: 0.5, reorder: 0.5 } });
+    await using t = await testBus(
+      (bus) => void bus.subscribe(Keyed, { group: "g", orderBy: "key", concurrency: 4 }, (n) => void seen.push(n)),
+      { seed: 1, faults: { delay: 0.5, reorder: 0.5 } },
+    );
     for (let n = 0; n < 20; n += 1) await t.publish(Keyed, n);
     await t.idle();
     assert.ok(seen.length < 20, "some were held up");
     await t.advance("5m");
-    assert.deepEqual(seen, Array.from({ length: 20 }, (_, n) => n));
+    assert.deepEqual(
+      seen,
+      Array.from({ length: 20 }, (_, n) => n),
+    );
   });
 });
 
@@ -242,7 +294,9 @@ describe("other shapes", () => {
   test("a push: what it cannot do is refused as in production", async () => {
     const memory = { shape: "push" } as const;
     await assert.rejects(testBus(invoicing, { memory }), { code: "CAPABILITY" });
-    await using t = await testBus((bus) => void bus.subscribe(Placed, { group: "g", delivery: "at-most-once" }, () => undefined), { memory });
+    await using t = await testBus((bus) => void bus.subscribe(Placed, { group: "g", delivery: "at-most-once" }, () => undefined), {
+      memory,
+    });
     await t.publish(Placed, { id: "a" });
     await t.idle();
     assert.equal(t.handled.length, 1);
@@ -254,7 +308,10 @@ describe("the end of a test", () => {
     for (const passed of [true, false]) {
       const told: string[] = [];
       const ends: (() => Promise<void>)[] = [];
-      const t = await testBus(invoicing, { seed: 42, test: { passed, after: (end) => void ends.push(end), diagnostic: (text) => void told.push(text) } });
+      const t = await testBus(invoicing, {
+        seed: 42,
+        test: { passed, after: (end) => void ends.push(end), diagnostic: (text) => void told.push(text) },
+      });
       for (const end of ends) await end();
       assert.equal(t.bus.status().state, "closed");
       assert.deepEqual(told, passed ? [] : ["seed 42: WAYBILL_TEST_SEED=42 repeats it"]);

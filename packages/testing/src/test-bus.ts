@@ -1,7 +1,20 @@
 import {
-  createBus, createIds, memoryBroker, WaybillError,
-  type Bus, type BusOptions, type Contract, type DeadLetter, type Duration, type MemoryBroker, type MemoryOptions, type MetricsSnapshot, type PublishChoices,
-  type Published, type RequestContract, type Store,
+  createBus,
+  createIds,
+  memoryBroker,
+  WaybillError,
+  type Bus,
+  type BusOptions,
+  type Contract,
+  type DeadLetter,
+  type Duration,
+  type MemoryBroker,
+  type MemoryOptions,
+  type MetricsSnapshot,
+  type PublishChoices,
+  type Published,
+  type RequestContract,
+  type Store,
 } from "@waybill/core";
 import { readFaults, readReplay, type Faults } from "./faults.ts";
 import { createLife, type Life } from "./life.ts";
@@ -49,7 +62,11 @@ export interface TestBus extends AsyncDisposable {
   readonly seed: number;
   /** Publishes from outside: when the process dies under it, again with the same id. */
   publish<Input, Output>(contract: Contract<Input, Output>, body: Input, options?: PublishChoices): Promise<Published>;
-  request<Input, Output, ReplyInput, ReplyOutput>(contract: RequestContract<Input, Output, ReplyInput, ReplyOutput>, body: Input, options?: { readonly timeout?: Duration }): Promise<ReplyOutput>;
+  request<Input, Output, ReplyInput, ReplyOutput>(
+    contract: RequestContract<Input, Output, ReplyInput, ReplyOutput>,
+    body: Input,
+    options?: { readonly timeout?: Duration },
+  ): Promise<ReplyOutput>;
   /** Lets time pass. Each timer runs at its time, and what it sets going goes on before the next. */
   advance(by: Duration): Promise<void>;
   /** Resolves when all has happened that can happen without time passing. */
@@ -92,7 +109,13 @@ export async function testBus(setup: Setup, options: TestBusOptions = {}): Promi
   const settled = (): Promise<void> => rest();
   const clock = virtualClock({ settled, ...(options.now === undefined ? {} : { now: options.now }) });
   const broker = memoryBroker({ ...options.memory, clock });
-  const world = createWorld({ broker, clock, faults: readFaults(options.faults ?? {}), random: createRandom(seed), recorder: createRecorder() });
+  const world = createWorld({
+    broker,
+    clock,
+    faults: readFaults(options.faults ?? {}),
+    random: createRandom(seed),
+    recorder: createRecorder(),
+  });
   const nextId = createIds();
   const buried: Being[] = [];
   let failure: { readonly error: unknown } | undefined;
@@ -236,7 +259,8 @@ export async function testBus(setup: Setup, options: TestBusOptions = {}): Promi
     request: (contract, body, settings) => being.outside.request(contract, body, settings),
     advance: (by) => clock.advance(by),
     idle: settled,
-    published: <C extends Target>(contract: C) => world.recorder.published.filter(({ message }) => message.topic === topicOf(contract)) as readonly PublishedRecord<BodyOf<C>>[],
+    published: <C extends Target>(contract: C) =>
+      world.recorder.published.filter(({ message }) => message.topic === topicOf(contract)) as readonly PublishedRecord<BodyOf<C>>[],
     attempts: (of) => world.recorder.attempts.filter(({ topic, id }) => topic === topicOf(of) || id === of),
     get handled() {
       return world.recorder.attempts.filter(({ state }) => state === "handled");

@@ -10,7 +10,13 @@ export function watchHandler(world: World, life: Life, handler: Handler<unknown>
   return (body, ctx) => {
     if (life.isDead) return silence();
     const ended = begin(world, life, { body, message: ctx.message, attempt: ctx.attempt }, ctx.group);
-    return watch(world, life, () => handler(body, mortalContext(life, ctx)), () => ended("handled"), (error) => ended("failed", error));
+    return watch(
+      world,
+      life,
+      () => handler(body, mortalContext(life, ctx)),
+      () => ended("handled"),
+      (error) => ended("failed", error),
+    );
   };
 }
 
@@ -38,7 +44,13 @@ function begin(world: World, life: Life, { body, message, attempt }: BatchItem<u
 }
 
 /** A handler that is not async stays so. */
-function watch<T>(world: World, life: Life, work: () => T | PromiseLike<T>, handled: (result: T) => void, failed: (error: unknown) => void): unknown {
+function watch<T>(
+  world: World,
+  life: Life,
+  work: () => T | PromiseLike<T>,
+  handled: (result: T) => void,
+  failed: (error: unknown) => void,
+): unknown {
   let result: T | PromiseLike<T>;
   try {
     result = work();

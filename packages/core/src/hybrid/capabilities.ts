@@ -27,7 +27,8 @@ function weakestOf(name: CapabilityName, transports: readonly Transport[], all: 
       whose = index;
     }
   }
-  if (least.level === "native" || least.level === "emulated") return Object.keys(limits).length === 0 ? { level: least.level } : { level: least.level, limits };
+  if (least.level === "native" || least.level === "emulated")
+    return Object.keys(limits).length === 0 ? { level: least.level } : { level: least.level, limits };
   const who = transports[whose]?.name ?? "one of them";
   return { level: least.level, why: least.why === undefined ? who : `${who}: ${least.why}` };
 }

@@ -35,7 +35,9 @@ function pair(): Pair {
   const open = (options: Partial<HybridOptions> = {}): Transport =>
     hybrid({ routes: [{ match: "telemetry.>", transport: fast.open() }], fallback: safe.open(), ...options });
   return {
-    fast, safe, open,
+    fast,
+    safe,
+    open,
     async start(t, define) {
       const bus = createBus({ name: "shop", transport: open() });
       t.after(() => bus.close({ drain: 0 }));
@@ -48,8 +50,21 @@ function pair(): Pair {
 
 function message(topic: string, more: Partial<Message> = {}): Message {
   return {
-    id: Math.random().toString(36), topic, group: undefined, key: undefined, body: {}, headers: Object.create(null) as Record<string, string>, time: 0, deliverAt: undefined, expiresAt: undefined,
-    priority: undefined, replyTo: undefined, correlationId: undefined, mandatory: false, native: undefined, ...more,
+    id: Math.random().toString(36),
+    topic,
+    group: undefined,
+    key: undefined,
+    body: {},
+    headers: Object.create(null) as Record<string, string>,
+    time: 0,
+    deliverAt: undefined,
+    expiresAt: undefined,
+    priority: undefined,
+    replyTo: undefined,
+    correlationId: undefined,
+    mandatory: false,
+    native: undefined,
+    ...more,
   };
 }
 
@@ -91,8 +106,17 @@ describe("routes", () => {
     const topic = "dead-letters.billing.telemetry.orders.placed";
     assert.equal(transport.capabilities(topic).settle.level, "none", "taken for group billing, topic telemetry.orders.placed");
     await transport.subscribe({
-      topic: "orders.placed", pattern: undefined, group: "billing.telemetry", from: "latest", credit: { messages: 1, bytes: 1 }, leaseMs: 1_000, order: "none", inbox: false,
-      native: undefined, signal: never, onEvent: () => undefined,
+      topic: "orders.placed",
+      pattern: undefined,
+      group: "billing.telemetry",
+      from: "latest",
+      credit: { messages: 1, bytes: 1 },
+      leaseMs: 1_000,
+      order: "none",
+      inbox: false,
+      native: undefined,
+      signal: never,
+      onEvent: () => undefined,
     });
     assert.equal(transport.capabilities(topic).settle.level, "native");
   });
@@ -100,11 +124,18 @@ describe("routes", () => {
   test("wrong options are refused with every wrong path, and bodies of two kinds", () => {
     const value = memoryBroker().open();
     const wrong = { routes: [{ match: "a", transport: {} }], fallback: 1, namespce: "x" } as unknown as HybridOptions;
-    assert.throws(() => hybrid(wrong), (error: WaybillError) => error.code === "CONFIG" && ["routes[0].transport", "fallback", "namespce"].every((path) => error.message.includes(path)));
+    assert.throws(
+      () => hybrid(wrong),
+      (error: WaybillError) =>
+        error.code === "CONFIG" && ["routes[0].transport", "fallback", "namespce"].every((path) => error.message.includes(path)),
+    );
     assert.throws(() => hybrid({ routes: [{ match: "a.>.b", transport: value }], fallback: value }), { code: "NAME" });
     assert.throws(() => hybrid({ routes: [{ match: [], transport: value }], fallback: value }), { code: "CONFIG" });
     assert.throws(() => hybrid({ routes: [{ match: 7 as unknown as string, transport: value }], fallback: value }), { code: "CONFIG" });
-    assert.throws(() => hybrid({ routes: [{ match: "a", transport: memoryBroker({ encode: true }).open() }], fallback: value }), (error: WaybillError) => error.code === "CONFIG" && /bytes/.test(error.message));
+    assert.throws(
+      () => hybrid({ routes: [{ match: "a", transport: memoryBroker({ encode: true }).open() }], fallback: value }),
+      (error: WaybillError) => error.code === "CONFIG" && /bytes/.test(error.message),
+    );
   });
 });
 
@@ -115,22 +146,47 @@ describe("publish", () => {
     const readings: unknown[] = [];
     const other = await connected(t, fast.open());
     const subscription = await other.subscribe({
-      topic: undefined, pattern: "telemetry.>", group: undefined, from: "latest", credit: { messages: 10, bytes: 1e6 }, leaseMs: 1_000, order: "none", inbox: false,
-      native: undefined, signal: never, onEvent: () => undefined,
+      topic: undefined,
+      pattern: "telemetry.>",
+      group: undefined,
+      from: "latest",
+      credit: { messages: 10, bytes: 1e6 },
+      leaseMs: 1_000,
+      order: "none",
+      inbox: false,
+      native: undefined,
+      signal: never,
+      onEvent: () => undefined,
     });
     void (async () => {
-      for await (const batch of subscription.deliveries()) for (const { message: { body } } of batch) readings.push(body);
+      for await (const batch of subscription.deliveries())
+        for (const {
+          message: { body },
+        } of batch)
+          readings.push(body);
     })();
     const outcomes = await transport.publish(
-      [message("telemetry.a", { body: 1 }), message("orders.placed", { body: 2, mandatory: true }), message("telemetry.b", { body: 3 }), message("orders.other", { body: 4 })],
+      [
+        message("telemetry.a", { body: 1 }),
+        message("orders.placed", { body: 2, mandatory: true }),
+        message("telemetry.b", { body: 3 }),
+        message("orders.other", { body: 4 }),
+      ],
       { signal: never },
     );
-    assert.deepEqual(outcomes.map((outcome) => (outcome.ok ? "ok" : outcome.error.code)), ["ok", "UNROUTABLE", "ok", "ok"]);
+    assert.deepEqual(
+      outcomes.map((outcome) => (outcome.ok ? "ok" : outcome.error.code)),
+      ["ok", "UNROUTABLE", "ok", "ok"],
+    );
     await until(() => readings.length === 2);
     assert.deepEqual(readings, [1, 3]);
     safe.stop();
     const later = await transport.publish([message("telemetry.a"), message("orders.placed")], { signal: never });
-    assert.deepEqual(later.map(({ ok }) => ok), [true, false], "one that is away says nothing about the other");
+    assert.deepEqual(
+      later.map(({ ok }) => ok),
+      [true, false],
+      "one that is away says nothing about the other",
+    );
   });
 
   test("lanes are those of the route", () => {
@@ -169,9 +225,19 @@ describe("connect", () => {
     let closed = 0;
     const close = good.close.bind(good);
     good.close = () => ((closed += 1), close());
-    const slow: Transport = { ...memoryBroker().open(), connect: ({ signal }) => new Promise((_, reject) => signal.addEventListener("abort", () => reject(new WaybillError("ABORTED", "gave up")))) };
+    const slow: Transport = {
+      ...memoryBroker().open(),
+      connect: ({ signal }) =>
+        new Promise((_, reject) => signal.addEventListener("abort", () => reject(new WaybillError("ABORTED", "gave up")))),
+    };
     const refused: Transport = { ...memoryBroker().open(), connect: () => Promise.reject(new WaybillError("AUTH", "who are you")) };
-    const transport = hybrid({ routes: [{ match: "a", transport: refused }, { match: "b", transport: slow }], fallback: good });
+    const transport = hybrid({
+      routes: [
+        { match: "a", transport: refused },
+        { match: "b", transport: slow },
+      ],
+      fallback: good,
+    });
     await assert.rejects(transport.connect({ signal: never, onStatus: () => undefined }), { code: "AUTH" });
     assert.equal(closed, 1);
     await assert.rejects(transport.connect({ signal: never, onStatus: () => undefined }), { code: "CLOSED" });
@@ -196,7 +262,18 @@ describe("a bus on it", () => {
     const letters = await bus.deadLetters(Order, { group: "billing" }).list();
     assert.equal(letters.length, 1);
     const direct = await connected(t, safe.open());
-    assert.equal((await direct.browse?.({ topic: "dead-letters.billing.orders.placed", group: "dead-letters", after: undefined, limit: 9, signal: never }))?.length, 1);
+    assert.equal(
+      (
+        await direct.browse?.({
+          topic: "dead-letters.billing.orders.placed",
+          group: "dead-letters",
+          after: undefined,
+          limit: 9,
+          signal: never,
+        })
+      )?.length,
+      1,
+    );
     broken = false;
     assert.equal((await bus.deadLetters(Order, { group: "billing" }).replay()).replayed, 1);
     await until(() => seen.includes("order 2"));
@@ -214,24 +291,37 @@ describe("a bus on it", () => {
     const bus = createBus({ name: "shop", topology: "check", transport: pair().open() });
     bus.subscribe(Order, { group: "g" }, () => undefined);
     bus.subscribe(Reading, { group: "g", delivery: "at-most-once" }, () => undefined);
-    await assert.rejects(bus.start(), (error: WaybillError) => error.code === "TOPOLOGY" && error.message.includes("orders.placed") && !error.message.includes("telemetry"));
+    await assert.rejects(
+      bus.start(),
+      (error: WaybillError) => error.code === "TOPOLOGY" && error.message.includes("orders.placed") && !error.message.includes("telemetry"),
+    );
   });
 
   test("a pattern that several routes have topics of reads from each", async (t) => {
     const a = memoryBroker();
     const b = memoryBroker({ deduplicationWindow: "1m" });
-    const transport = hybrid({ routes: [{ match: "eu.>", transport: a.open() }, { match: "us.>", transport: b.open() }], fallback: b.open() });
+    const transport = hybrid({
+      routes: [
+        { match: "eu.>", transport: a.open() },
+        { match: "us.>", transport: b.open() },
+      ],
+      fallback: b.open(),
+    });
     const bus = createBus({ name: "shop", transport });
     t.after(() => bus.close({ drain: 0 }));
     const seen: string[] = [];
     const failed = new Set<string>();
-    const handle = bus.subscribe("*.orders", { group: "audit", concurrency: 4, retry: { attempts: 3, backoff: fixed(1) } }, (_, { message: { topic, id } }) => {
-      if (!failed.has(id)) {
-        failed.add(id);
-        throw new Error("once");
-      }
-      seen.push(topic);
-    });
+    const handle = bus.subscribe(
+      "*.orders",
+      { group: "audit", concurrency: 4, retry: { attempts: 3, backoff: fixed(1) } },
+      (_, { message: { topic, id } }) => {
+        if (!failed.has(id)) {
+          failed.add(id);
+          throw new Error("once");
+        }
+        seen.push(topic);
+      },
+    );
     await bus.start();
     for (let n = 0; n < 10; n += 1) {
       await Promise.all([bus.publish(event("eu.orders"), n), bus.publish(event("us.orders"), n), bus.publish(event("asia.orders"), n)]);
@@ -239,7 +329,11 @@ describe("a bus on it", () => {
     await until(() => seen.length === 30, "all thirty");
     await until(() => handle.status().unsettled === 0);
     assert.deepEqual([...new Set(seen)].toSorted(), ["asia.orders", "eu.orders", "us.orders"]);
-    for (const [broker, topic] of [[a, "eu.orders"], [b, "us.orders"], [b, "asia.orders"]] as const) {
+    for (const [broker, topic] of [
+      [a, "eu.orders"],
+      [b, "us.orders"],
+      [b, "asia.orders"],
+    ] as const) {
       const direct = await connected(t, broker.open());
       assert.equal((await direct.inspect?.(topic, "audit"))?.depth, 0, topic);
     }
@@ -285,8 +379,15 @@ describe("a bus on it", () => {
       });
     }
     await Promise.all([pricing.start(), shop.start()]);
-    assert.deepEqual(await Promise.all([shop.request(Eu, 1), shop.request(Us, 2)]), [["eu.quote", 1], ["us.quote", 2]]);
-    assert.equal(replyTo.filter((address) => address?.startsWith("hybrid:")).length, 1, "the fallback has what no route matches, and so its reply addresses");
+    assert.deepEqual(await Promise.all([shop.request(Eu, 1), shop.request(Us, 2)]), [
+      ["eu.quote", 1],
+      ["us.quote", 2],
+    ]);
+    assert.equal(
+      replyTo.filter((address) => address?.startsWith("hybrid:")).length,
+      1,
+      "the fallback has what no route matches, and so its reply addresses",
+    );
     // A service that is on one broker alone understands the address as well.
     const plain = createBus({ name: "plain", transport: b.open() });
     t.after(() => plain.close({ drain: 0 }));
@@ -294,12 +395,17 @@ describe("a bus on it", () => {
     plain.reply(Asia, { group: "asia" }, () => "plain");
     await plain.start();
     assert.equal(await shop.request(Asia, 0), "plain");
-    await assert.rejects(shop.request(request("eu.nobody", { request: anything, reply: anything }), 0, { timeout: 200 }), { code: "NO_RESPONDERS" });
+    await assert.rejects(shop.request(request("eu.nobody", { request: anything, reply: anything }), 0, { timeout: 200 }), {
+      code: "NO_RESPONDERS",
+    });
   });
 
   test("a route without an inbox refuses requests, the others answer them", async (t) => {
     const push: Transport = withoutInbox(memoryBroker().open());
-    const bus = createBus({ name: "shop", transport: hybrid({ routes: [{ match: "eu.>", transport: push }], fallback: memoryBroker().open() }) });
+    const bus = createBus({
+      name: "shop",
+      transport: hybrid({ routes: [{ match: "eu.>", transport: push }], fallback: memoryBroker().open() }),
+    });
     t.after(() => bus.close({ drain: 0 }));
     const Us = request("us.quote", { request: anything, reply: anything });
     bus.reply(Us, { group: "g" }, () => 7);
@@ -330,7 +436,10 @@ describe("a bus on it", () => {
 
   test("a stream over several routes ends when its signal fires", async (t) => {
     const a = memoryBroker();
-    const bus = createBus({ name: "shop", transport: hybrid({ routes: [{ match: "eu.>", transport: a.open() }], fallback: memoryBroker().open() }) });
+    const bus = createBus({
+      name: "shop",
+      transport: hybrid({ routes: [{ match: "eu.>", transport: a.open() }], fallback: memoryBroker().open() }),
+    });
     t.after(() => bus.close({ drain: 0 }));
     await bus.start();
     const stop = new AbortController();

@@ -1,6 +1,17 @@
 import { WaybillError } from "../errors.ts";
 import { hasWildcard } from "../pattern.ts";
-import type { Capabilities, CapabilityName, Lanes, Message, PublishOptions, PublishOutcome, SubscribeRequest, Subscription, Topology, Transport } from "../transport.ts";
+import type {
+  Capabilities,
+  CapabilityName,
+  Lanes,
+  Message,
+  PublishOptions,
+  PublishOutcome,
+  SubscribeRequest,
+  Subscription,
+  Topology,
+  Transport,
+} from "../transport.ts";
 import { createAddresses, isPlain, readAddress, writeAddress } from "./addresses.ts";
 import { weakest } from "./capabilities.ts";
 import { createLanes } from "./lanes.ts";
@@ -25,10 +36,17 @@ export function hybrid(options: HybridOptions): Transport {
   const lanes: Lanes = createLanes(routes);
 
   function capabilities(topic?: string): Capabilities {
-    if (topic === undefined) return weakest(transports, transports.map((transport) => transport.capabilities()));
+    if (topic === undefined)
+      return weakest(
+        transports,
+        transports.map((transport) => transport.capabilities()),
+      );
     if (hasWildcard(topic)) {
       const some = routes.ofPattern(topic).map(at);
-      return weakest(some, some.map((transport) => transport.capabilities()));
+      return weakest(
+        some,
+        some.map((transport) => transport.capabilities()),
+      );
     }
     const index = routes.ofTopic(topic);
     return at(index).capabilities(readAddress(topic)?.[index] ?? topic);
@@ -83,9 +101,11 @@ export function hybrid(options: HybridOptions): Transport {
     await Promise.all(
       [...placesOf].map(async ([index, places]) => {
         // What one of them throws says nothing about the messages of another.
-        const answers = await publishTo(index, places.map((place) => messages[place] as Message), settings).catch((error: unknown) =>
-          places.map(() => ({ ok: false, error: asPublishError(at(index), error) }) as const),
-        );
+        const answers = await publishTo(
+          index,
+          places.map((place) => messages[place] as Message),
+          settings,
+        ).catch((error: unknown) => places.map(() => ({ ok: false, error: asPublishError(at(index), error) }) as const));
         places.forEach((place, answer) => (outcomes[place] = answers[answer] ?? unanswered(index)));
       }),
     );
@@ -103,7 +123,10 @@ export function hybrid(options: HybridOptions): Transport {
     const only = indexes[0];
     if (indexes.length === 1 && only !== undefined) return single(await at(only).subscribe(request), only, addresses);
     if (typeof request.from === "object" && "position" in request.from) {
-      throw new WaybillError("CAPABILITY", `a position is a place on one transport, and the pattern has topics of ${indexes.map((index) => at(index).name).join(" and ")}`);
+      throw new WaybillError(
+        "CAPABILITY",
+        `a position is a place on one transport, and the pattern has topics of ${indexes.map((index) => at(index).name).join(" and ")}`,
+      );
     }
     return merged(await openParts(transports, indexes, request), addresses);
   }
@@ -137,7 +160,8 @@ export function hybrid(options: HybridOptions): Transport {
     if (found === undefined) throw new WaybillError("CAPABILITY", `${transport.name} cannot do "${face}" on "${topic}"`);
     return found.bind(transport) as NonNullable<Transport[Face]>;
   }
-  const some = (capability: CapabilityName): boolean => transports.some((transport) => transport.capabilities()[capability].level !== "none");
+  const some = (capability: CapabilityName): boolean =>
+    transports.some((transport) => transport.capabilities()[capability].level !== "none");
 
   const transport: Transport = {
     name,

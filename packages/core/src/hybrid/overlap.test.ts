@@ -13,12 +13,23 @@ void test("overlap and cover agree with matching", () => {
     const matchesOne = compilePattern(one);
     for (const other of patterns) {
       const matchesOther = compilePattern(other);
-      assert.equal(overlaps(one, other), topics.some((topic) => matchesOne(topic) && matchesOther(topic)), `${one} overlaps ${other}`);
+      assert.equal(
+        overlaps(one, other),
+        topics.some((topic) => matchesOne(topic) && matchesOther(topic)),
+        `${one} overlaps ${other}`,
+      );
       // A topic of more tokens could tell two patterns apart that these do not: only what they do tell is asked.
-      if (covers(one, other)) assert.ok(topics.every((topic) => !matchesOther(topic) || matchesOne(topic)), `${one} covers ${other}`);
+      if (covers(one, other))
+        assert.ok(
+          topics.every((topic) => !matchesOther(topic) || matchesOne(topic)),
+          `${one} covers ${other}`,
+        );
     }
   }
-  assert.deepEqual([covers("a.>", "a.*"), covers("a.*", "a.>"), covers(">", "a.>"), covers("*.b", "a.b"), covers("a.b", "*.b"), covers("a.>", "a")], [true, false, true, true, false, false]);
+  assert.deepEqual(
+    [covers("a.>", "a.*"), covers("a.*", "a.>"), covers(">", "a.>"), covers("*.b", "a.b"), covers("a.b", "*.b"), covers("a.>", "a")],
+    [true, false, true, true, false, false],
+  );
 });
 
 function lists(words: readonly string[], longest: number): string[][] {

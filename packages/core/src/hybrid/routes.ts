@@ -44,9 +44,19 @@ interface Rule {
   readonly index: number;
 }
 
-const transportSpec = { type: "shape", methods: ["capabilities", "connect", "close", "publish", "subscribe"], name: "a Transport", required: true } as const;
+const transportSpec = {
+  type: "shape",
+  methods: ["capabilities", "connect", "close", "publish", "subscribe"],
+  name: "a Transport",
+  required: true,
+} as const;
 const hybridSpec: ObjectSpec = {
-  routes: { type: "array", of: { type: "object", keys: { match: { type: "any", required: true }, transport: transportSpec } }, minLength: 1, required: true },
+  routes: {
+    type: "array",
+    of: { type: "object", keys: { match: { type: "any", required: true }, transport: transportSpec } },
+    minLength: 1,
+    required: true,
+  },
   fallback: transportSpec,
   namespace: { type: "string", minLength: 1, maxLength: 100 },
 };
@@ -60,7 +70,8 @@ export function readRoutes(options: HybridOptions): Routes {
   const rules: Rule[] = [];
   for (const [at, { match, transport }] of options.routes.entries()) {
     const matches = Array.isArray(match) ? (match as readonly RouteMatch[]) : [match as RouteMatch];
-    if (matches.length === 0) throw new WaybillError("CONFIG", `hybrid.routes[${at}].match: expected at least one topic, pattern or contract`);
+    if (matches.length === 0)
+      throw new WaybillError("CONFIG", `hybrid.routes[${at}].match: expected at least one topic, pattern or contract`);
     for (const one of matches) {
       const pattern = namespace + topicOf(one, `hybrid.routes[${at}].match`);
       checkPattern(pattern);
@@ -108,7 +119,11 @@ export function readRoutes(options: HybridOptions): Routes {
   function ofTopic(topic: string): number {
     if (topic === lastTopic) return lastIndex;
     const own = readAddress(topic);
-    if (own !== undefined) return Math.max(0, own.findIndex((address) => address !== undefined));
+    if (own !== undefined)
+      return Math.max(
+        0,
+        own.findIndex((address) => address !== undefined),
+      );
     lastIndex = lookUp(topic);
     lastTopic = topic;
     return lastIndex;

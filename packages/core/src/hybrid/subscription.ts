@@ -1,5 +1,14 @@
 import { WaybillError } from "../errors.ts";
-import type { Credit, Delivery, Settlement, SettleOutcome, SubscribeRequest, Subscription, SubscriptionEvent, Transport } from "../transport.ts";
+import type {
+  Credit,
+  Delivery,
+  Settlement,
+  SettleOutcome,
+  SubscribeRequest,
+  Subscription,
+  SubscriptionEvent,
+  Transport,
+} from "../transport.ts";
 import { originalOf, Passed, type Addresses } from "./addresses.ts";
 import { merge } from "./merge.ts";
 import { hybridTransaction } from "./transaction.ts";
@@ -39,7 +48,9 @@ export async function openParts(transports: readonly Transport[], indexes: reado
       return request.onEvent(inwardEvent(event, index));
     },
   });
-  const opened = await Promise.allSettled(indexes.map(async (index) => ({ index, subscription: await (transports[index] as Transport).subscribe(requestOf(index)) })));
+  const opened = await Promise.allSettled(
+    indexes.map(async (index) => ({ index, subscription: await (transports[index] as Transport).subscribe(requestOf(index)) })),
+  );
   const parts = opened.flatMap((one) => (one.status === "fulfilled" ? [one.value] : []));
   const refused = opened.find((one) => one.status === "rejected");
   if (refused === undefined) return parts;
@@ -55,12 +66,18 @@ export function merged(parts: readonly Part[], addresses: Addresses, address?: s
   };
   return {
     address,
-    deliveries: () => merge(parts.map(({ subscription }) => subscription.deliveries()), change),
+    deliveries: () =>
+      merge(
+        parts.map(({ subscription }) => subscription.deliveries()),
+        change,
+      ),
     async settle(settlements, settings) {
       const outcomes: SettleOutcome[] = Array.from({ length: settlements.length }, () => "lost");
       await Promise.all(
         parts.map(async ({ index, subscription }) => {
-          const places = settlements.flatMap(({ delivery }, place) => (delivery.handle instanceof Passed && delivery.handle.index === index ? [place] : []));
+          const places = settlements.flatMap(({ delivery }, place) =>
+            delivery.handle instanceof Passed && delivery.handle.index === index ? [place] : [],
+          );
           if (places.length === 0) return;
           const tx = await hybridTransaction(settings?.tx)?.on(index);
           const own = places.map((place) => originalSettlement(settlements[place] as Settlement));
@@ -113,5 +130,6 @@ function originalSettlement(settlement: Settlement): Settlement {
 async function disposeAll(parts: readonly Part[]): Promise<void> {
   const ended = await Promise.allSettled(parts.map(({ subscription }) => subscription[Symbol.asyncDispose]()));
   const failed = ended.find((one) => one.status === "rejected");
-  if (failed !== undefined) throw new WaybillError("TRANSPORT", "a part of the subscription did not end in order", { cause: failed.reason });
+  if (failed !== undefined)
+    throw new WaybillError("TRANSPORT", "a part of the subscription did not end in order", { cause: failed.reason });
 }

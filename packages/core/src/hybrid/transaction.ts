@@ -16,9 +16,11 @@ export function createTransaction(transports: readonly Transport[], signal: Abor
     const transport = transports[index] as Transport;
     if (over) return Promise.reject(new WaybillError("CLOSED", "the transaction is over"));
     if (owner !== undefined && owner !== index) {
-      return Promise.reject(new WaybillError("CAPABILITY", `a transaction of ${transports[owner]?.name} cannot hold what belongs to ${transport.name}`, {
-        remedy: "route these topics to one transport, or use exactlyOnce with a store",
-      }));
+      return Promise.reject(
+        new WaybillError("CAPABILITY", `a transaction of ${transports[owner]?.name} cannot hold what belongs to ${transport.name}`, {
+          remedy: "route these topics to one transport, or use exactlyOnce with a store",
+        }),
+      );
     }
     if (transport.begin === undefined) return Promise.reject(new WaybillError("CAPABILITY", `${transport.name} has no transactions`));
     owner = index;
