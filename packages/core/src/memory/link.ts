@@ -1,25 +1,22 @@
 import { WaybillError } from "../errors.ts";
 import type {
-  BrowseRequest,
   ConnectOptions,
   Delivery,
   Lanes,
   Message,
-  Position,
   PublishOptions,
   PublishOutcome,
   Settlement,
   SettleOutcome,
-  StartPosition,
   SubscribeRequest,
   Subscription,
-  Topology,
   Transaction,
   Transport,
   TransportStatus,
 } from "../transport.ts";
 import type { Turn } from "../turn.ts";
 import { freezeBody } from "./body.ts";
+import { facesOf } from "./faces.ts";
 import { createHeld, type HeldAnswer, type Loss } from "./held.ts";
 import { createIntake } from "./intake.ts";
 import type { MemoryPublishNative, MemorySubscribeNative, Settings } from "./options.ts";
@@ -274,22 +271,6 @@ export function createLink(host: Host, name: string): Link {
   }
 
   return link;
-}
-
-type Ask = <T>(answer: () => T, signal?: AbortSignal) => Promise<T>;
-
-/** Those members of the contract that this shape has. */
-function facesOf(shape: Shape, ask: Ask, transactionLink: () => TransactionLink): Partial<MemoryTransport> {
-  const { begin, inspect, declare, check, browse, remove, seek } = shape;
-  return {
-    ...(begin && { begin: ({ signal }: { readonly signal: AbortSignal }) => ask(() => begin(transactionLink()), signal) }),
-    ...(inspect && { inspect: (topic: string, group: string) => ask(() => inspect(topic, group)) }),
-    ...(declare && { declare: (topology: Topology) => ask(() => declare(topology)) }),
-    ...(check && { check: (topology: Topology) => ask(() => check(topology)) }),
-    ...(browse && { browse: (request: BrowseRequest) => ask(() => browse(request), request.signal) }),
-    ...(remove && { remove: (topic: string, group: string, positions: readonly Position[]) => ask(() => remove(topic, group, positions)) }),
-    ...(seek && { seek: (topic: string, group: string, to: StartPosition) => ask(() => seek(topic, group, to)) }),
-  };
 }
 
 function refuse(messages: readonly Message[], error: WaybillError): Promise<readonly PublishOutcome[]> {
