@@ -1,5 +1,4 @@
 import type { Bench } from "../bench.ts";
-import { collect } from "../collect.ts";
 import { inRounds, inTurns } from "../readings.ts";
 import { openBare, openOurs, withLoopDelay } from "./traffic.ts";
 
@@ -24,16 +23,12 @@ export const embeddedBoth: Bench = {
     const readings = await inRounds(rounds, async (record, index) => {
       const rate = await inTurns(index, {
         ours: async () => {
-          collect();
           const { result, p99Ms, maxMs } = await withLoopDelay(() => ours.both(count));
           record.add("embedded-both-loop-delay-p99", p99Ms);
           record.add("embedded-both loop delay max", maxMs);
           return result;
         },
-        bare: () => {
-          collect();
-          return bare.both(count);
-        },
+        bare: () => bare.both(count),
       });
       record.add("embedded-both ours", rate.ours);
       record.add("embedded-both bare", rate.bare);

@@ -1,5 +1,4 @@
 import type { Bench } from "../bench.ts";
-import { collect } from "../collect.ts";
 import { inRounds, inTurns } from "../readings.ts";
 import { openBare, openOurs, withLoopDelay } from "./traffic.ts";
 
@@ -26,16 +25,12 @@ export const embeddedConsume: Bench = {
       await bare.publish(count);
       const rate = await inTurns(index, {
         ours: async () => {
-          collect();
           const { result, p99Ms, maxMs } = await withLoopDelay(() => ours.consume(count));
           record.add("embedded-consume-loop-delay-p99", p99Ms);
           record.add("embedded-consume loop delay max", maxMs);
           return result;
         },
-        bare: () => {
-          collect();
-          return bare.consume(count);
-        },
+        bare: () => bare.consume(count),
       });
       record.add("embedded-consume ours", rate.ours);
       record.add("embedded-consume bare", rate.bare);

@@ -1,5 +1,4 @@
 import type { Bench } from "../bench.ts";
-import { collect } from "../collect.ts";
 import { inRounds, inTurns } from "../readings.ts";
 import { openBare, openOurs, withLoopDelay } from "./traffic.ts";
 
@@ -24,16 +23,12 @@ export const embeddedPublish: Bench = {
     const readings = await inRounds(rounds, async (record, index) => {
       const rate = await inTurns(index, {
         ours: async () => {
-          collect();
           const { result, p99Ms, maxMs } = await withLoopDelay(() => ours.publish(count));
           record.add("embedded-publish-loop-delay-p99", p99Ms);
           record.add("embedded-publish loop delay max", maxMs);
           return result;
         },
-        bare: () => {
-          collect();
-          return bare.publish(count);
-        },
+        bare: () => bare.publish(count),
       });
       record.add("embedded-publish ours", rate.ours);
       record.add("embedded-publish bare", rate.bare);

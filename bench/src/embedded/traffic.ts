@@ -34,6 +34,7 @@ async function publishAll(count: number, publish: () => Promise<unknown>): Promi
   await Promise.all(Array.from({ length: inFlight }, each));
 }
 
+/** No collection is forced: that would have both sides, and two threads of ours, grow their heaps anew within each short round. */
 async function rateOf(count: number, work: () => Promise<unknown>): Promise<number> {
   const began = performance.now();
   await work();

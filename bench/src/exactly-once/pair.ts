@@ -17,10 +17,7 @@ export interface Pair {
 }
 
 /** @throws Error if an effect was lost or applied twice: a figure of work that was not done would be worth nothing */
-export async function openPair(
-  directory: string,
-  options: { readonly concurrency: number; readonly perCommit: number },
-): Promise<Pair> {
+export async function openPair(directory: string, options: { readonly concurrency: number; readonly perCommit: number }): Promise<Pair> {
   const transport = embedded({ path: join(directory, "ours.db") });
   const bus = createBus({ name: "bench", transport });
   let left = 0;
