@@ -8,7 +8,8 @@ const shared: ObjectSpec = { broker: { type: "shape", methods: ["open", "crash"]
 
 /**
  * A transport within this process: for tests, for development, and for parts of one process that should not know each other.
- * The reference for whoever writes an adapter: `queue.ts`, `log.ts` and `push.ts` are the three shapes that there are.
+ * The reference for whoever writes an adapter: `link.ts` is the contract as a transport keeps it (connection, statuses, what is
+ * definite and what is not); `queue.ts`, `log.ts` and `push.ts` are the three shapes of brokers behind it.
  * With `broker` it is one of several on the same one; otherwise it has its own.
  * @throws `CONFIG`
  */

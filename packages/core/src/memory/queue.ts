@@ -22,7 +22,7 @@ export interface QueueBroker {
   refuse(message: Message): WaybillError | undefined;
   /** Into every queue that it belongs to. */
   put(message: Message): void;
-  /** All but `extend`, which goes to the queue many at a time. */
+  /** `extend` of many at once goes to their queue instead. */
   settle(entry: Entry, settlement: Settlement): void;
   /** Once after many of `put` and `settle`. */
   handOut(): void;
@@ -189,6 +189,8 @@ function toDeadLetter(message: Message, topic: string, headers: Message["headers
     deliverAt: undefined,
     expiresAt: undefined,
     mandatory: false,
+    replyTo: undefined,
+    native: undefined,
   };
 }
 
