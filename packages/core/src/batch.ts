@@ -94,7 +94,10 @@ export function createBatcher(options: BatcherOptions): Batcher {
   }
 
   async function call(members: readonly Member[]): Promise<Set<unknown>> {
-    const result = await handler(members.map(({ item }) => item), contextOf(members.map(({ attempt }) => attempt)));
+    const result = await handler(
+      members.map(({ item }) => item),
+      contextOf(members.map(({ attempt }) => attempt)),
+    );
     return new Set(result === undefined || result === null ? [] : (result.failed ?? []));
   }
 

@@ -64,7 +64,8 @@ export function checkBusOptions(options: BusOptions): BusSettings {
   return {
     profile,
     topology: options.topology ?? (options.profile === "production" ? "check" : "declare"),
-    connectTimeoutMs: options.connectTimeout === undefined ? profile.connectTimeoutMs : durationMs(options.connectTimeout, "bus.connectTimeout"),
+    connectTimeoutMs:
+      options.connectTimeout === undefined ? profile.connectTimeoutMs : durationMs(options.connectTimeout, "bus.connectTimeout"),
     publishTimeoutMs: durationMs(publish.timeout ?? "30s", "bus.publish.timeout"),
     maxBuffered: publish.maxBuffered ?? 10_000,
     maxBufferedBytes: publish.maxBufferedBytes ?? 32 * 1024 * 1024,

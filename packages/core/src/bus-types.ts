@@ -72,7 +72,12 @@ export interface SubscribeChoices<Tx = unknown, Native = unknown> {
   /** Handler calls per second at most. */
   readonly rateLimit?: { readonly perSecond: number; readonly burst?: number };
   /** Stops handing out after repeated failures and tries again later. */
-  readonly circuitBreaker?: { readonly failureRate?: number; readonly window?: number; readonly openFor?: Duration; readonly trials?: number };
+  readonly circuitBreaker?: {
+    readonly failureRate?: number;
+    readonly window?: number;
+    readonly openFor?: Duration;
+    readonly trials?: number;
+  };
   readonly middleware?: readonly HandleMiddleware[];
   readonly native?: Native;
 }
@@ -117,7 +122,10 @@ export interface BatchContext<Tx = unknown> {
 export type BatchResult<Body> = void | { readonly failed: readonly BatchItem<Body>[] };
 
 export type Handler<Body, Tx = unknown> = (body: Body, ctx: Context<Tx>) => unknown;
-export type BatchHandler<Body, Tx = unknown> = (batch: readonly BatchItem<Body>[], ctx: BatchContext<Tx>) => BatchResult<Body> | Promise<BatchResult<Body>>;
+export type BatchHandler<Body, Tx = unknown> = (
+  batch: readonly BatchItem<Body>[],
+  ctx: BatchContext<Tx>,
+) => BatchResult<Body> | Promise<BatchResult<Body>>;
 export type ReplyHandler<Body, Reply> = (body: Body, ctx: Context) => Reply | Promise<Reply>;
 
 /** `(call, next)`: return `next(call)`. Composed once at start. */
@@ -211,20 +219,57 @@ export interface Bus<T extends Transport = Transport> extends AsyncDisposable {
   /** Resolves when the transport has confirmed it. Validates; rejects with one `WaybillError`. */
   publish<Input, Output>(contract: Contract<Input, Output>, body: Input, options?: PublishChoices<PublishNativeOf<T>>): Promise<Published>;
   /** Rejects with all outcomes (`error.outcomes`) unless every one is ok; with `settle: true` resolves with them. */
-  publishMany<Input, Output>(contract: Contract<Input, Output>, bodies: readonly Input[], options: PublishChoices<PublishNativeOf<T>> & { readonly settle: true }): Promise<readonly PublishManyOutcome[]>;
-  publishMany<Input, Output>(contract: Contract<Input, Output>, bodies: readonly Input[], options?: PublishChoices<PublishNativeOf<T>>): Promise<readonly Published[]>;
+  publishMany<Input, Output>(
+    contract: Contract<Input, Output>,
+    bodies: readonly Input[],
+    options: PublishChoices<PublishNativeOf<T>> & { readonly settle: true },
+  ): Promise<readonly PublishManyOutcome[]>;
+  publishMany<Input, Output>(
+    contract: Contract<Input, Output>,
+    bodies: readonly Input[],
+    options?: PublishChoices<PublishNativeOf<T>>,
+  ): Promise<readonly Published[]>;
   /** Return = ack, throw = the retry policy. A string is a topic or a pattern, and its bodies are not validated. */
-  subscribe<Input, Output, Tx = unknown>(contract: Contract<Input, Output>, options: SubscribeChoices<Tx, SubscribeNativeOf<T>>, handler: Handler<Output, Tx>): SubscriptionHandle;
-  subscribe<Tx = unknown>(pattern: string, options: SubscribeChoices<Tx, SubscribeNativeOf<T>>, handler: Handler<unknown, Tx>): SubscriptionHandle;
-  subscribeBatch<Input, Output, Tx = unknown>(contract: Contract<Input, Output>, options: BatchChoices<Tx, SubscribeNativeOf<T>>, handler: BatchHandler<Output, Tx>): SubscriptionHandle;
-  reply<Input, Output, ReplyInput, ReplyOutput>(contract: RequestContract<Input, Output, ReplyInput, ReplyOutput>, options: SubscribeChoices<unknown, SubscribeNativeOf<T>>, handler: ReplyHandler<Output, ReplyInput>): SubscriptionHandle;
+  subscribe<Input, Output, Tx = unknown>(
+    contract: Contract<Input, Output>,
+    options: SubscribeChoices<Tx, SubscribeNativeOf<T>>,
+    handler: Handler<Output, Tx>,
+  ): SubscriptionHandle;
+  subscribe<Tx = unknown>(
+    pattern: string,
+    options: SubscribeChoices<Tx, SubscribeNativeOf<T>>,
+    handler: Handler<unknown, Tx>,
+  ): SubscriptionHandle;
+  subscribeBatch<Input, Output, Tx = unknown>(
+    contract: Contract<Input, Output>,
+    options: BatchChoices<Tx, SubscribeNativeOf<T>>,
+    handler: BatchHandler<Output, Tx>,
+  ): SubscriptionHandle;
+  reply<Input, Output, ReplyInput, ReplyOutput>(
+    contract: RequestContract<Input, Output, ReplyInput, ReplyOutput>,
+    options: SubscribeChoices<unknown, SubscribeNativeOf<T>>,
+    handler: ReplyHandler<Output, ReplyInput>,
+  ): SubscriptionHandle;
   /** Rejects with `REQUEST_TIMEOUT`, `NO_RESPONDERS` or `REMOTE`. Default time-out 10 s. */
-  request<Input, Output, ReplyInput, ReplyOutput>(contract: RequestContract<Input, Output, ReplyInput, ReplyOutput>, body: Input, options?: { readonly timeout?: Duration; readonly signal?: AbortSignal; readonly headers?: Readonly<Record<string, string>> }): Promise<ReplyOutput>;
+  request<Input, Output, ReplyInput, ReplyOutput>(
+    contract: RequestContract<Input, Output, ReplyInput, ReplyOutput>,
+    body: Input,
+    options?: { readonly timeout?: Duration; readonly signal?: AbortSignal; readonly headers?: Readonly<Record<string, string>> },
+  ): Promise<ReplyOutput>;
   /** Reads, and takes nothing from anybody. */
-  stream<Input, Output>(contract: Contract<Input, Output> | string, options?: { readonly from?: StartPosition; readonly signal?: AbortSignal }): AsyncIterable<StreamItem<Output>>;
+  stream<Input, Output>(
+    contract: Contract<Input, Output> | string,
+    options?: { readonly from?: StartPosition; readonly signal?: AbortSignal },
+  ): AsyncIterable<StreamItem<Output>>;
   deadLetters<Input, Output>(contract: Contract<Input, Output> | string, options: { readonly group: string }): DeadLetters;
   /** The work's writes and what it publishes commit together: the outbox for code that is no handler. */
-  transact<Tx, Result>(store: Store<Tx>, work: (ctx: { readonly tx: Tx; publish<Input, Output>(contract: Contract<Input, Output>, body: Input, options?: PublishChoices): Promise<Published> }) => Promise<Result>): Promise<Result>;
+  transact<Tx, Result>(
+    store: Store<Tx>,
+    work: (ctx: {
+      readonly tx: Tx;
+      publish<Input, Output>(contract: Contract<Input, Output>, body: Input, options?: PublishChoices): Promise<Published>;
+    }) => Promise<Result>,
+  ): Promise<Result>;
   /** Keeps trying while the broker is away; wrong credentials, TLS, configuration or capability end it at once. */
   start(options?: { readonly signal?: AbortSignal }): Promise<void>;
   /** Stops intake, drains handlers and publishes until `drain` (default 30 s) is over, closes. Harmless twice. */

@@ -1,7 +1,18 @@
 import { createBatcher } from "./batch.ts";
 import { checkBusOptions } from "./bus-options.ts";
 import type {
-  BatchChoices, BatchHandler, Bus, BusOptions, BusStatus, Handler, PublishChoices, Published, PublishManyOutcome, ReplyHandler, SubscribeChoices, SubscriptionHandle,
+  BatchChoices,
+  BatchHandler,
+  Bus,
+  BusOptions,
+  BusStatus,
+  Handler,
+  PublishChoices,
+  Published,
+  PublishManyOutcome,
+  ReplyHandler,
+  SubscribeChoices,
+  SubscriptionHandle,
 } from "./bus-types.ts";
 import { checkGuarantee, guaranteeOf, lacks } from "./capability.ts";
 import { systemClock } from "./clock.ts";
@@ -52,8 +63,14 @@ export function createBus<T extends Transport>(options: BusOptions<T>): Bus<T> {
   const drainOver = new AbortController();
 
   const publisher = createPublisher({
-    transport, clock, turn, timeoutMs: settings.publishTimeoutMs, maxBuffered: settings.maxBuffered, maxBufferedBytes: settings.maxBufferedBytes,
-    maxWaiting: settings.maxWaiting, backoff: fixed("100ms", { jitter: 0.5 }),
+    transport,
+    clock,
+    turn,
+    timeoutMs: settings.publishTimeoutMs,
+    maxBuffered: settings.maxBuffered,
+    maxBufferedBytes: settings.maxBufferedBytes,
+    maxWaiting: settings.maxWaiting,
+    backoff: fixed("100ms", { jitter: 0.5 }),
     published: (topic) => (metrics.topic(topic).published += 1),
     failed: (topic, error) => {
       metrics.topic(topic)[error.certainty === "definite" ? "publishFailed" : "publishUnknown"] += 1;
@@ -63,15 +80,27 @@ export function createBus<T extends Transport>(options: BusOptions<T>): Bus<T> {
   const wire = createWire({
     bytes: transport.capabilities().body === "bytes",
     codecs: createCodecs([json, text, bytes, ...(options.codecs ?? [])]),
-    compression: options.compression === undefined ? undefined : { encoding: options.compression.encoding, minBytes: options.compression.minBytes ?? 1024 },
+    compression:
+      options.compression === undefined
+        ? undefined
+        : { encoding: options.compression.encoding, minBytes: options.compression.minBytes ?? 1024 },
     maxDecodedBytes: settings.maxDecodedBytes,
   });
   const publishing = createPublishing({
-    transport, publisher, clock, nextId, wire, namespaced, middleware: options.publish?.middleware ?? [], mustBeOpen,
+    transport,
+    publisher,
+    clock,
+    nextId,
+    wire,
+    namespaced,
+    middleware: options.publish?.middleware ?? [],
+    mustBeOpen,
     refused: (topic) => (metrics.topic(topic).publishFailed += 1),
   });
   const connection = createConnection({
-    transport, clock, connectTimeoutMs: settings.connectTimeoutMs,
+    transport,
+    clock,
+    connectTimeoutMs: settings.connectTimeoutMs,
     changed(status, reason) {
       publisher.online(status === "connected");
       if (status === "disconnected") metrics.bus.disconnects += 1;
@@ -80,12 +109,27 @@ export function createBus<T extends Transport>(options: BusOptions<T>): Bus<T> {
   });
   const requester = createRequester({ transport, clock, publishing, wire, nextId, namespaced, mustBeOpen });
   const relays = createRelays({
-    owner: `${name}/${nextId()}`, publisher, wire, clock, openTimeoutMs: settings.connectTimeoutMs, keepInboxMs: settings.keepInboxMs,
+    owner: `${name}/${nextId()}`,
+    publisher,
+    wire,
+    clock,
+    openTimeoutMs: settings.connectTimeoutMs,
+    keepInboxMs: settings.keepInboxMs,
     joins: (store) => store.joins(transport),
     sent: (count) => (metrics.bus.relayed += count),
   });
   const subscriptions = createSubscriptions({
-    transport, clock, turn, publisher, publishing, wire, metrics, observer, settings, namespaced, relays,
+    transport,
+    clock,
+    turn,
+    publisher,
+    publishing,
+    wire,
+    metrics,
+    observer,
+    settings,
+    namespaced,
+    relays,
     middleware: options.middleware ?? [],
   });
 
@@ -104,7 +148,9 @@ export function createBus<T extends Transport>(options: BusOptions<T>): Bus<T> {
     if (typeof target !== "string") return { topic: namespaced(target.topic), pattern: undefined, contract: target };
     checkPattern(target);
     const whole = namespaced(target);
-    return hasWildcard(target) ? { topic: undefined, pattern: whole, contract: undefined } : { topic: whole, pattern: undefined, contract: undefined };
+    return hasWildcard(target)
+      ? { topic: undefined, pattern: whole, contract: undefined }
+      : { topic: whole, pattern: undefined, contract: undefined };
   }
 
   async function start({ signal }: { readonly signal?: AbortSignal } = {}): Promise<void> {
@@ -149,26 +195,37 @@ export function createBus<T extends Transport>(options: BusOptions<T>): Bus<T> {
     state = "closed";
   }
 
-  async function publishMany(contract: Contract, bodies: readonly unknown[], choices: (PublishChoices & { readonly settle?: boolean }) | undefined): Promise<readonly unknown[]> {
+  async function publishMany(
+    contract: Contract,
+    bodies: readonly unknown[],
+    choices: (PublishChoices & { readonly settle?: boolean }) | undefined,
+  ): Promise<readonly unknown[]> {
     const { settle = false, ...rest } = choices ?? {};
     if (rest.id !== undefined && bodies.length > 1) throw new WaybillError("CONFIG", "publishMany.id: one id cannot name several messages");
-    const results = await Promise.allSettled(bodies.map((body) => publishing.publish(contract, body, choices === undefined ? undefined : rest)));
-    const outcomes = results.map(
-      (result): PublishManyOutcome => (result.status === "fulfilled" ? { ok: true, message: result.value } : { ok: false, error: result.reason as WaybillError }),
+    const results = await Promise.allSettled(
+      bodies.map((body) => publishing.publish(contract, body, choices === undefined ? undefined : rest)),
+    );
+    const outcomes = results.map((result): PublishManyOutcome =>
+      result.status === "fulfilled" ? { ok: true, message: result.value } : { ok: false, error: result.reason as WaybillError },
     );
     if (settle) return outcomes;
     const failed = outcomes.filter((outcome) => !outcome.ok);
     const first = failed[0];
     if (first === undefined || first.ok) return outcomes.map((outcome) => (outcome as { message: Published }).message);
     const certainty = failed.some((outcome) => !outcome.ok && outcome.error.certainty === "indefinite") ? "indefinite" : "definite";
-    throw new WaybillError(first.error.code, `${failed.length} of ${bodies.length} messages failed, the first: ${first.error.message}`, { cause: first.error, certainty, outcomes });
+    throw new WaybillError(first.error.code, `${failed.length} of ${bodies.length} messages failed, the first: ${first.error.message}`, {
+      cause: first.error,
+      certainty,
+      outcomes,
+    });
   }
 
   const bus = {
     name,
     transport,
     publish: (contract: Contract, body: unknown, choices?: PublishChoices) => publishing.publish(contract, body, choices),
-    publishMany: (contract: Contract, bodies: readonly unknown[], choices?: PublishChoices & { readonly settle?: boolean }) => publishMany(contract, bodies, choices),
+    publishMany: (contract: Contract, bodies: readonly unknown[], choices?: PublishChoices & { readonly settle?: boolean }) =>
+      publishMany(contract, bodies, choices),
     subscribe(target: Contract | string, choices: SubscribeChoices, handler: Handler<unknown>) {
       return define({ ...subjectOf(target), choices, kind: "single", handle: handler });
     },
@@ -177,11 +234,18 @@ export function createBus<T extends Transport>(options: BusOptions<T>): Bus<T> {
     },
     reply(contract: RequestContract, choices: SubscribeChoices, handler: ReplyHandler<unknown, unknown>) {
       return define({
-        ...subjectOf(contract.request), choices, kind: "reply",
-        answer: (attempt, work) => answer(attempt, contract, publishing, work), handle: handler,
+        ...subjectOf(contract.request),
+        choices,
+        kind: "reply",
+        answer: (attempt, work) => answer(attempt, contract, publishing, work),
+        handle: handler,
       });
     },
-    request(contract: RequestContract, body: unknown, choices: { timeout?: Duration; signal?: AbortSignal; headers?: Record<string, string> } = {}) {
+    request(
+      contract: RequestContract,
+      body: unknown,
+      choices: { timeout?: Duration; signal?: AbortSignal; headers?: Record<string, string> } = {},
+    ) {
       const timeoutMs = durationMs(choices.timeout ?? "10s", "request.timeout", { min: 1 });
       metrics.bus.requests += 1;
       return requester.request(contract, body, { timeoutMs, signal: choices.signal, headers: choices.headers });
@@ -196,9 +260,17 @@ export function createBus<T extends Transport>(options: BusOptions<T>): Bus<T> {
     },
     deadLetters(target: Contract | string, { group }: { group: string }): DeadLetters {
       const topic = namespaced(typeof target === "string" ? target : target.topic);
-      return createDeadLetters({ transport, publisher, clock, topic: deadLetterTopic(topic, namespaced(group)), group: namespaced(group), mustBeOpen });
+      return createDeadLetters({
+        transport,
+        publisher,
+        clock,
+        topic: deadLetterTopic(topic, namespaced(group)),
+        group: namespaced(group),
+        mustBeOpen,
+      });
     },
-    transact: (store: Store, work: (ctx: never) => Promise<unknown>) => transactWith({ store, transport, publishing, wire, mustBeOpen, relays }, work as never),
+    transact: (store: Store, work: (ctx: never) => Promise<unknown>) =>
+      transactWith({ store, transport, publishing, wire, mustBeOpen, relays }, work as never),
     start,
     close,
     status: (): BusStatus => {

@@ -38,9 +38,9 @@ export function checkPlan(transport: Transport, plan: Plan): void {
   };
   need("groups", "group");
   if (plan.pattern !== undefined) need("patterns", "pattern");
-  if (plan.delivery === "at-least-once") need("settle", "at-least-once delivery (ask for delivery: \"at-most-once\" by name)");
-  if (plan.orderBy === "key") need("orderByKey", "orderBy: \"key\"");
-  if (plan.from === "earliest") need("fromEarliest", "from: \"earliest\"");
+  if (plan.delivery === "at-least-once") need("settle", 'at-least-once delivery (ask for delivery: "at-most-once" by name)');
+  if (plan.orderBy === "key") need("orderByKey", 'orderBy: "key"');
+  if (plan.from === "earliest") need("fromEarliest", 'from: "earliest"');
   else if (typeof plan.from === "object") {
     if ("position" in plan.from) need("fromPosition", "from a position");
     else need("fromTime", "from a time");
@@ -51,7 +51,8 @@ export function checkPlan(transport: Transport, plan: Plan): void {
 function checkExactlyOnce(transport: Transport, plan: Plan, need: (name: CapabilityName, what: string) => void): void {
   if (plan.exactlyOnce === undefined) return;
   need("settle", "exactlyOnce");
-  if (plan.exactlyOnce === "transport" || plan.exactlyOnce.joins(transport)) need("transaction", "exactlyOnce in the transport's own transaction");
+  if (plan.exactlyOnce === "transport" || plan.exactlyOnce.joins(transport))
+    need("transaction", "exactlyOnce in the transport's own transaction");
 }
 
 export function guaranteeOf(can: Capabilities): Guarantee {
@@ -69,9 +70,11 @@ export function guaranteeOf(can: Capabilities): Guarantee {
 export function checkGuarantee(transport: Transport, required: Partial<Guarantee>): void {
   const given = guaranteeOf(transport.capabilities());
   const missing =
-    (required.delivery === "at-least-once" && given.delivery !== "at-least-once" && "delivery: \"at-least-once\"") ||
-    (required.durability !== undefined && required.durability > given.durability && `durability: "${required.durability}" (it gives ${given.durability})`) ||
-    (required.order === "key" && given.order !== "key" && "order: \"key\"") ||
-    (required.effect === "exactly-once" && given.effect !== "exactly-once" && "effect: \"exactly-once\"");
+    (required.delivery === "at-least-once" && given.delivery !== "at-least-once" && 'delivery: "at-least-once"') ||
+    (required.durability !== undefined &&
+      required.durability > given.durability &&
+      `durability: "${required.durability}" (it gives ${given.durability})`) ||
+    (required.order === "key" && given.order !== "key" && 'order: "key"') ||
+    (required.effect === "exactly-once" && given.effect !== "exactly-once" && 'effect: "exactly-once"');
   if (typeof missing === "string") throw new WaybillError("CAPABILITY", `${transport.name} cannot give the required ${missing}`);
 }

@@ -43,7 +43,8 @@ export function createConnection({ transport, clock, connectTimeoutMs, changed }
       const failure = await attempt(ends);
       if (failure === undefined) return;
       set("disconnected", failure);
-      if (!failure.retryable || ends.aborted) throw ends.aborted ? new WaybillError("ABORTED", `gave up connecting to ${transport.name}`, { cause: failure }) : failure;
+      if (!failure.retryable || ends.aborted)
+        throw ends.aborted ? new WaybillError("ABORTED", `gave up connecting to ${transport.name}`, { cause: failure }) : failure;
       // Spread, so that a fleet does not come back in step.
       await wait(waitMs * (0.5 + Math.random()), ends);
     }
@@ -57,7 +58,8 @@ export function createConnection({ transport, clock, connectTimeoutMs, changed }
       set("connected");
       return undefined;
     } catch (error) {
-      if (limit.signal.aborted && !ends.aborted) return new WaybillError("CONNECTION", `${transport.name} did not connect within ${connectTimeoutMs} ms`, { cause: error });
+      if (limit.signal.aborted && !ends.aborted)
+        return new WaybillError("CONNECTION", `${transport.name} did not connect within ${connectTimeoutMs} ms`, { cause: error });
       return isWaybillError(error) ? error : new WaybillError("CONNECTION", `${transport.name} did not connect`, { cause: error });
     } finally {
       timer.cancel();

@@ -76,8 +76,16 @@ export function createConsumer(options: ConsumerOptions): Consumer {
   const stopped = new AbortController();
 
   const executor: Executor = createExecutor({
-    clock, turn, concurrency: plan.concurrency, keyed: plan.orderBy !== "none", timeoutMs: plan.timeoutMs, graceMs: plan.graceMs,
-    gates: options.gates, host: options.host, run, finished,
+    clock,
+    turn,
+    concurrency: plan.concurrency,
+    keyed: plan.orderBy !== "none",
+    timeoutMs: plan.timeoutMs,
+    graceMs: plan.graceMs,
+    gates: options.gates,
+    host: options.host,
+    run,
+    finished,
     abandonedChanged(count) {
       counters.abandoned = count;
       const over = count > plan.maxAbandoned;
@@ -103,7 +111,10 @@ export function createConsumer(options: ConsumerOptions): Consumer {
         await open(AbortSignal.any([signal, stopped.signal]));
         return;
       } catch (thrown) {
-        const reason = thrown instanceof WaybillError ? thrown : new WaybillError("TRANSPORT", `${transport.name}: subscribing failed`, { cause: thrown });
+        const reason =
+          thrown instanceof WaybillError
+            ? thrown
+            : new WaybillError("TRANSPORT", `${transport.name}: subscribing failed`, { cause: thrown });
         if (!reason.retryable || signal.aborted || stopping) {
           error = reason;
           state = stopping ? "stopped" : "failed";
@@ -124,8 +135,17 @@ export function createConsumer(options: ConsumerOptions): Consumer {
 
   async function open(signal: AbortSignal): Promise<void> {
     const opened = await transport.subscribe({
-      topic: plan.topic, pattern: plan.pattern, group: plan.group, from: plan.from, credit: intake(), leaseMs: plan.leaseMs,
-      order: plan.orderBy === "key" ? "key" : "none", inbox: false, native: plan.native, signal, onEvent,
+      topic: plan.topic,
+      pattern: plan.pattern,
+      group: plan.group,
+      from: plan.from,
+      credit: intake(),
+      leaseMs: plan.leaseMs,
+      order: plan.orderBy === "key" ? "key" : "none",
+      inbox: false,
+      native: plan.native,
+      signal,
+      onEvent,
     });
     if (stopping) {
       await opened[Symbol.asyncDispose]();
@@ -144,8 +164,14 @@ export function createConsumer(options: ConsumerOptions): Consumer {
       },
     });
     failures = createFailures({
-      clock, plan, publisher: options.publisher, settler, capabilities: (topic) => transport.capabilities(topic),
-      delay: delays.add, runAgain, done,
+      clock,
+      plan,
+      publisher: options.publisher,
+      settler,
+      capabilities: (topic) => transport.capabilities(topic),
+      delay: delays.add,
+      runAgain,
+      done,
       retried(item, delayMs, failure) {
         counters.retried += 1;
         observer.retried(plan, item, delayMs, failure);
@@ -179,7 +205,10 @@ export function createConsumer(options: ConsumerOptions): Consumer {
         if (turn.isOver()) await turn.next();
       }
     } catch (thrown) {
-      const reason = thrown instanceof WaybillError ? thrown : new WaybillError("TRANSPORT", `${transport.name}: the subscription broke`, { cause: thrown });
+      const reason =
+        thrown instanceof WaybillError
+          ? thrown
+          : new WaybillError("TRANSPORT", `${transport.name}: the subscription broke`, { cause: thrown });
       void onEvent({ kind: "failed", error: reason });
     }
   }
@@ -313,7 +342,12 @@ export function createConsumer(options: ConsumerOptions): Consumer {
 
   /** Takes out all that fits and does not run; answers how many. */
   function withdraw(fits: (item: Item) => boolean): number {
-    const taken = [...takeAdmitting(fits), ...executor.withdraw(fits), ...alone.withdraw(fits), ...delays.take(fits).map(({ item }) => item)];
+    const taken = [
+      ...takeAdmitting(fits),
+      ...executor.withdraw(fits),
+      ...alone.withdraw(fits),
+      ...delays.take(fits).map(({ item }) => item),
+    ];
     unsettled -= taken.length;
     for (const item of taken) done(item);
     return taken.length;
@@ -344,7 +378,11 @@ export function createConsumer(options: ConsumerOptions): Consumer {
     const fits = (item: Item): boolean => item.delivery.part === part;
     withdraw(fits);
     const leftMs = Math.max(0, deadlineMs - performance.now());
-    await withDeadline(executor.quiet(fits).then(() => settler.flush()), leftMs, clock);
+    await withDeadline(
+      executor.quiet(fits).then(() => settler.flush()),
+      leftMs,
+      clock,
+    );
     lose(fits, new WaybillError("LEASE_LOST", "the partition was given to another member"));
   }
 
@@ -433,8 +471,14 @@ export function createConsumer(options: ConsumerOptions): Consumer {
     },
     stop,
     status: () => ({
-      state, topic: plan.topic ?? plan.pattern ?? "", group: plan.group, running: executor.running, unsettled,
-      abandoned: executor.abandoned, healthy: (state === "running" || state === "paused") && !overAbandoned, error,
+      state,
+      topic: plan.topic ?? plan.pattern ?? "",
+      group: plan.group,
+      running: executor.running,
+      unsettled,
+      abandoned: executor.abandoned,
+      healthy: (state === "running" || state === "paused") && !overAbandoned,
+      error,
     }),
   };
 }

@@ -58,16 +58,24 @@ test("an older version is lifted step by step; a newer one, or one without an up
   await waitFor(() => bus.metrics().groups["contract.versions"]?.["versions"]?.deadLettered === 2);
   assert.deepEqual(seen, [{ name: "lifted", tags: [] }]);
   const letters = await bus.deadLetters(Third, { group: "versions" }).list();
-  assert.deepEqual(letters.map(({ cause }) => cause.code), ["UNKNOWN_VERSION", "UNKNOWN_VERSION"]);
+  assert.deepEqual(
+    letters.map(({ cause }) => cause.code),
+    ["UNKNOWN_VERSION", "UNKNOWN_VERSION"],
+  );
 });
 
 test("every wrong option of a contract is named", () => {
   const wrong = { version: 0, schema: {}, key: "id", keys: true, upcast: { 7: "no" } };
   assert.throws(
     () => event("contract.wrong", wrong as never),
-    (error) => isWaybillError(error, "CONFIG") && ["version:", "schema:", "key:", "keys:", "upcast.7:"].every((path) => error.message.includes(path)),
+    (error) =>
+      isWaybillError(error, "CONFIG") &&
+      ["version:", "schema:", "key:", "keys:", "upcast.7:"].every((path) => error.message.includes(path)),
   );
-  assert.throws(() => event("no spaces"), (error) => isWaybillError(error, "NAME"));
+  assert.throws(
+    () => event("no spaces"),
+    (error) => isWaybillError(error, "NAME"),
+  );
 });
 
 test("commands and requests without a destination are definite errors", async () => {

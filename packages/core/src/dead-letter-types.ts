@@ -28,6 +28,7 @@ export interface ReplayOptions {
   readonly dryRun?: boolean;
   /** A corrected body or headers; id, key and topic stay. `body` in the form that `DeadLetter.message.body` has. */
   readonly edit?: (letter: DeadLetter) => { readonly body?: unknown; readonly headers?: Headers };
+  /** Ends it after the one that is being written, with the report of what was done. */
   readonly signal?: AbortSignal;
 }
 
@@ -42,8 +43,12 @@ export interface DeadLetters {
   /** Oldest first. */
   list(options?: { readonly limit?: number; readonly signal?: AbortSignal }): Promise<readonly DeadLetter[]>;
   count(): Promise<number>;
-  /** To that group alone, with the same id and fresh attempts. Interrupted, it goes on where it was; a repeat carries the same id. */
+  /** To that group alone, with the same id and fresh attempts. The next one goes on where one was interrupted; a repeat, after a crash, carries the same id. */
   replay(options?: ReplayOptions): Promise<ReplayReport>;
   /** Deletes. */
-  discard(options: { readonly where: (letter: DeadLetter) => boolean; readonly dryRun?: boolean; readonly signal?: AbortSignal }): Promise<number>;
+  discard(options: {
+    readonly where: (letter: DeadLetter) => boolean;
+    readonly dryRun?: boolean;
+    readonly signal?: AbortSignal;
+  }): Promise<number>;
 }

@@ -48,7 +48,17 @@ export function readCause(headers: Headers): DeadLetterCause {
 
 /** The copy that is published where the transport cannot move a message in one step. */
 export function deadLetterCopy(message: Message, topic: string, headers: Headers): Message {
-  return { ...message, topic, group: deadLetterGroup, headers, deliverAt: undefined, expiresAt: undefined, replyTo: undefined, mandatory: false, native: undefined };
+  return {
+    ...message,
+    topic,
+    group: deadLetterGroup,
+    headers,
+    deliverAt: undefined,
+    expiresAt: undefined,
+    replyTo: undefined,
+    mandatory: false,
+    native: undefined,
+  };
 }
 
 export function withoutCause(headers: Headers): Headers {

@@ -5,7 +5,15 @@ import { WaybillError } from "./errors.ts";
 import { sizeOf } from "./failure.ts";
 import { noteHeader } from "./item.ts";
 import type { Publisher } from "./publisher.ts";
-import { deadLetterGroup, type Delivery, type Headers, type Message, type Position, type Subscription, type Transport } from "./transport.ts";
+import {
+  deadLetterGroup,
+  type Delivery,
+  type Headers,
+  type Message,
+  type Position,
+  type Subscription,
+  type Transport,
+} from "./transport.ts";
 
 export interface DeadLettersOptions {
   readonly transport: Transport;
@@ -42,11 +50,17 @@ export function createDeadLetters(options: DeadLettersOptions): DeadLetters {
     options.mustBeOpen();
     const can = transport.capabilities(topic);
     const inPlace = can.browse.level !== "none" && can.remove.level !== "none";
-    await (inPlace ? browse(signal ?? never, decide) : take(signal ?? never, decide));
+    try {
+      await (inPlace ? browse(signal ?? never, decide) : take(signal ?? never, decide));
+    } catch (error) {
+      // However far it came: its caller knows what was done.
+      if (signal?.aborted !== true || !(error instanceof WaybillError) || error.code !== "ABORTED") throw error;
+    }
   }
 
   async function browse(signal: AbortSignal, decide: (held: Held) => Promise<Decision>): Promise<void> {
-    if (transport.browse === undefined || transport.remove === undefined) throw new WaybillError("CAPABILITY", `${transport.name} cannot browse`);
+    if (transport.browse === undefined || transport.remove === undefined)
+      throw new WaybillError("CAPABILITY", `${transport.name} cannot browse`);
     let after: Position | undefined;
     for (;;) {
       const page = await transport.browse({ topic, group: deadLetterGroup, after, limit: pageSize, signal });
@@ -64,11 +78,21 @@ export function createDeadLetters(options: DeadLettersOptions): DeadLetters {
   async function take(signal: AbortSignal, decide: (held: Held) => Promise<Decision>): Promise<void> {
     const can = transport.capabilities(topic);
     const subscription = await transport.subscribe({
-      topic, pattern: undefined, group: deadLetterGroup, from: can.fromEarliest.level === "none" ? "latest" : "earliest",
-      credit: { messages: 100_000, bytes: 256 * 1024 * 1024 }, leaseMs: 60_000, order: "none", inbox: false, native: undefined, signal, onEvent: () => undefined,
+      topic,
+      pattern: undefined,
+      group: deadLetterGroup,
+      from: can.fromEarliest.level === "none" ? "latest" : "earliest",
+      credit: { messages: 100_000, bytes: 256 * 1024 * 1024 },
+      leaseMs: 60_000,
+      order: "none",
+      inbox: false,
+      native: undefined,
+      signal,
+      onEvent: () => undefined,
     });
     const kept: Delivery[] = [];
-    const removed: Delivery[] = [];
+    /** How many of them lie before one that was removed. */
+    let passed = 0;
     const batches = subscription.deliveries()[Symbol.asyncIterator]();
     try {
       for (;;) {
@@ -76,49 +100,70 @@ export function createDeadLetters(options: DeadLettersOptions): DeadLetters {
         if (batch === undefined) return;
         for (const delivery of batch) {
           const decision = signal.aborted ? "stop" : await decide({ letter: letterOf(delivery.message), original: delivery.message, position: delivery.position, delivery });
-          if (decision === "remove") removed.push(delivery);
-          else kept.push(delivery);
+          if (decision === "remove") {
+            await subscription.settle([{ kind: "ack", delivery }]);
+            passed = kept.length;
+          } else kept.push(delivery);
           if (decision === "stop") return;
         }
       }
     } finally {
-      await batches.return?.();
-      await settleTaken(subscription, removed, kept);
-      await subscription[Symbol.asyncDispose]();
+      // What is given back is not to come again at once.
+      subscription.credit({ messages: 0, bytes: 0 });
+      try {
+        await giveBack(subscription, kept, passed);
+      } finally {
+        await subscription[Symbol.asyncDispose]();
+        // Not before: it may answer only after the `next` that still waits.
+        batches.return?.().catch(() => undefined);
+      }
     }
   }
 
   /**
-   * A log cannot take one out of the middle: what stays is written again at its end, and only then are the old ones passed.
-   * Where nothing was removed nothing is written.
+   * A log cannot take one out of the middle: what lies before it is written again at the end, and passed only then. A page at a
+   * time, so that who dies in between leaves few of them twice. The others stay where they are.
    */
-  async function settleTaken(subscription: Subscription, removed: readonly Delivery[], kept: readonly Delivery[]): Promise<void> {
-    const requeues = transport.capabilities(topic).retry.level !== "none";
-    if (!requeues && removed.length > 0) {
-      await Promise.all(kept.map(({ message }) => publisher.add({ ...message, group: deadLetterGroup }, sizeOf(message.body))));
-      await subscription.settle([...removed, ...kept].map((delivery) => ({ kind: "ack", delivery })));
-      return;
+  async function giveBack(subscription: Subscription, kept: readonly Delivery[], passed: number): Promise<void> {
+    const moved = transport.capabilities(topic).retry.level === "none" ? passed : 0;
+    for (let from = 0; from < moved; from += pageSize) {
+      const page = kept.slice(from, Math.min(from + pageSize, moved));
+      await Promise.all(page.map(({ message }) => publisher.add({ ...message, group: deadLetterGroup }, sizeOf(message.body))));
+      await subscription.settle(page.map((delivery) => ({ kind: "ack", delivery })));
     }
-    await subscription.settle([
-      ...removed.map((delivery) => ({ kind: "ack", delivery }) as const),
-      ...kept.map((delivery) => ({ kind: "release", delivery }) as const),
-    ]);
+    const rest = kept.slice(moved);
+    if (rest.length > 0) await subscription.settle(rest.map((delivery) => ({ kind: "release", delivery })));
   }
 
   function nextWithin(batches: AsyncIterator<readonly Delivery[]>, signal: AbortSignal): Promise<readonly Delivery[] | undefined> {
     return new Promise((resolve, reject) => {
-      const timer = clock.after(quietMs, () => resolve(undefined));
-      signal.addEventListener("abort", () => resolve(undefined), { once: true });
-      batches.next().then((result) => {
+      const end = (batch: readonly Delivery[] | undefined): void => {
         timer.cancel();
-        resolve(result.done === true ? undefined : result.value);
-      }, reject);
+        signal.removeEventListener("abort", onAbort);
+        resolve(batch);
+      };
+      const onAbort = (): void => end(undefined);
+      const timer = clock.after(quietMs, onAbort);
+      if (signal.aborted) return onAbort();
+      signal.addEventListener("abort", onAbort);
+      batches.next().then(
+        (result) => end(result.done === true ? undefined : result.value),
+        (error: unknown) => {
+          reject(error as Error);
+          end(undefined);
+        },
+      );
     });
   }
 
   function letterOf(message: Message): DeadLetter {
     const cause = readCause(message.headers);
-    const original: Message = { ...message, topic: cause.topic === "" ? message.topic : cause.topic, group: undefined, headers: withoutCause(message.headers) };
+    const original: Message = {
+      ...message,
+      topic: cause.topic === "" ? message.topic : cause.topic,
+      group: undefined,
+      headers: withoutCause(message.headers),
+    };
     return { message: original, cause };
   }
 
@@ -147,7 +192,8 @@ export function createDeadLetters(options: DeadLettersOptions): DeadLetters {
       if (settings.signal?.aborted === true) return "stop";
       const message = again(letter, settings.edit?.(letter));
       seen.add(letter.message.id);
-      await publisher.add(message, sizeOf(message.body), settings.signal);
+      // Not with the signal: whoever gives up on one that is being written does not know whether it was.
+      await publisher.add(message, sizeOf(message.body));
       replayed += 1;
       return "remove";
     });
@@ -158,7 +204,15 @@ export function createDeadLetters(options: DeadLettersOptions): DeadLetters {
     const headers = withoutCause(edited.headers ?? message.headers) as Record<string, string>;
     // Fresh attempts.
     delete headers[noteHeader];
-    return { ...message, group, headers, body: "body" in edited ? edited.body : message.body, deliverAt: undefined, expiresAt: undefined, native: undefined };
+    return {
+      ...message,
+      group,
+      headers,
+      body: "body" in edited ? edited.body : message.body,
+      deliverAt: undefined,
+      expiresAt: undefined,
+      native: undefined,
+    };
   }
 
   async function until(dueAt: number, signal: AbortSignal | undefined): Promise<void> {
@@ -178,6 +232,7 @@ export function createDeadLetters(options: DeadLettersOptions): DeadLetters {
         letters.push(letter);
         return letters.length < limit ? "keep" : "stop";
       });
+      if (signal?.aborted === true) throw new WaybillError("ABORTED", "the caller's signal fired");
       return letters;
     },
     async count() {

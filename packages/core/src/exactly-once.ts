@@ -152,7 +152,10 @@ export function createExactlyOnce(options: ExactlyOnceOptions): ExactlyOnce {
     }
     const all: boolean[] = Array.from({ length: deliveries.length }, () => false);
     for (const [scope, indexes] of scopes) {
-      const rows = await store.applied(scope, indexes.map((index) => (deliveries[index] as Delivery).message.id));
+      const rows = await store.applied(
+        scope,
+        indexes.map((index) => (deliveries[index] as Delivery).message.id),
+      );
       indexes.forEach((index, row) => (all[index] = rows[row] === true));
     }
     return all;
@@ -162,7 +165,8 @@ export function createExactlyOnce(options: ExactlyOnceOptions): ExactlyOnce {
     run,
     tx(attempt) {
       const unit = attempt.transaction as Unit | undefined;
-      if (unit?.store === undefined) throw new WaybillError("CAPABILITY", "ctx.tx needs exactlyOnce with a store", { remedy: "set exactlyOnce to a store" });
+      if (unit?.store === undefined)
+        throw new WaybillError("CAPABILITY", "ctx.tx needs exactlyOnce with a store", { remedy: "set exactlyOnce to a store" });
       return unit.store.tx;
     },
     enqueue(attempt, message) {

@@ -16,7 +16,10 @@ void test("counters are raised in place, and a snapshot is a copy", () => {
   topic.published += 100;
   metrics.group("order.placed", "billing").handled += 100;
   metrics.bus.relayed += 100;
-  assert.deepEqual(snapshot.topics, { "order.placed": { published: 2, publishFailed: 0, publishUnknown: 0 }, other: { published: 0, publishFailed: 1, publishUnknown: 0 } });
+  assert.deepEqual(snapshot.topics, {
+    "order.placed": { published: 2, publishFailed: 0, publishUnknown: 0 },
+    other: { published: 0, publishFailed: 1, publishUnknown: 0 },
+  });
   assert.equal(snapshot.groups["order.placed"]?.["billing"]?.handled, 3);
   assert.equal(snapshot.groups["order.placed"]?.["search"]?.deadLettered, 1);
   assert.equal(snapshot.groups["other"]?.["billing"]?.gaps, 1);

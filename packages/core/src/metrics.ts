@@ -104,6 +104,17 @@ export function createMetrics(): Metrics {
 
 function newGroup(): GroupCounters {
   return {
-    delivered: 0, handled: 0, failed: 0, retried: 0, deadLettered: 0, dropped: 0, expired: 0, duplicates: 0, gaps: 0, released: 0, lost: 0, abandoned: 0,
+    delivered: 0,
+    handled: 0,
+    failed: 0,
+    retried: 0,
+    deadLettered: 0,
+    dropped: 0,
+    expired: 0,
+    duplicates: 0,
+    gaps: 0,
+    released: 0,
+    lost: 0,
+    abandoned: 0,
   };
 }

@@ -40,7 +40,10 @@ export function createObserver({ logger, bus }: { readonly logger: Logger; reado
       logger.error({ ...fieldsOf(plan, item), position: item.delivery.position, ...failure }, "dropped");
     },
     postponed(plan, item, cause) {
-      logger.warn({ ...fieldsOf(plan, item), position: item.delivery.position, code: cause.code, text: cause.message }, "not counted as an attempt, will retry");
+      logger.warn(
+        { ...fieldsOf(plan, item), position: item.delivery.position, code: cause.code, text: cause.message },
+        "not counted as an attempt, will retry",
+      );
     },
     gap(plan, count, reason) {
       tell("waybill:gap", () => ({ bus, topic: plan.topic ?? plan.pattern ?? "", group: plan.group, count, reason }));

@@ -119,8 +119,18 @@ export function createPublisher(options: PublisherOptions): Publisher {
     const promise = new Promise<Message>(capture);
     order += 1;
     const entry: Entry = {
-      message, bytes, resolve: capturedResolve, reject: capturedReject, expiresAt: waits && !alone ? expiryNow() : (expiry ||= expiryNow()), order,
-      maybeSent: false, lastError: undefined, settled: false, inRoom: false, inFlight: false, unlisten: undefined,
+      message,
+      bytes,
+      resolve: capturedResolve,
+      reject: capturedReject,
+      expiresAt: waits && !alone ? expiryNow() : (expiry ||= expiryNow()),
+      order,
+      maybeSent: false,
+      lastError: undefined,
+      settled: false,
+      inRoom: false,
+      inFlight: false,
+      unlisten: undefined,
     };
     if (signal !== undefined) listen(entry, signal);
     if (waits && !alone) {
@@ -137,7 +147,10 @@ export function createPublisher(options: PublisherOptions): Publisher {
 
   /** One object for a whole burst: a million stacks would be the leak that the bound is there to prevent. */
   function bufferFull(): WaybillError {
-    return (full ??= new WaybillError("BUFFER_FULL", `${buffered} messages wait for the broker and ${room.size - roomGone} callers for room`));
+    return (full ??= new WaybillError(
+      "BUFFER_FULL",
+      `${buffered} messages wait for the broker and ${room.size - roomGone} callers for room`,
+    ));
   }
 
   function listen(entry: Entry, signal: AbortSignal): void {
@@ -172,7 +185,16 @@ export function createPublisher(options: PublisherOptions): Publisher {
     if (name === lastName && lastLane !== undefined) return lastLane;
     let lane = lanes.get(name);
     if (lane === undefined) {
-      const made: Lane = { waiting: createDeque(), batches: new Set(), failed: [], scheduled: false, failures: 0, backoff: undefined, abort: new AbortController(), flush: () => flush(made) };
+      const made: Lane = {
+        waiting: createDeque(),
+        batches: new Set(),
+        failed: [],
+        scheduled: false,
+        failures: 0,
+        backoff: undefined,
+        abort: new AbortController(),
+        flush: () => flush(made),
+      };
       lane = made;
       lanes.set(name, lane);
     }
@@ -230,8 +252,13 @@ export function createPublisher(options: PublisherOptions): Publisher {
     answer.then(
       (outcomes) => answered(lane, batch, outcomes),
       (error: unknown) => {
-        const wrapped = error instanceof WaybillError ? error : new WaybillError("TRANSPORT", `${transport.name}: publish failed`, { cause: error });
-        answered(lane, batch, entries.map(() => ({ ok: false, error: wrapped })));
+        const wrapped =
+          error instanceof WaybillError ? error : new WaybillError("TRANSPORT", `${transport.name}: publish failed`, { cause: error });
+        answered(
+          lane,
+          batch,
+          entries.map(() => ({ ok: false, error: wrapped })),
+        );
       },
     );
   }
@@ -254,7 +281,11 @@ export function createPublisher(options: PublisherOptions): Publisher {
     if (room.size > 0) admit();
   }
 
-  function failed(lane: Lane, entry: Entry, error = new WaybillError("TRANSPORT", `${transport.name}: no outcome for the message`)): boolean {
+  function failed(
+    lane: Lane,
+    entry: Entry,
+    error = new WaybillError("TRANSPORT", `${transport.name}: no outcome for the message`),
+  ): boolean {
     entry.maybeSent ||= error.certainty === "indefinite";
     entry.lastError = error;
     if (!worthAgain(error) || drained || clock.monotonic() >= entry.expiresAt) {
@@ -298,7 +329,8 @@ export function createPublisher(options: PublisherOptions): Publisher {
 
   function admit(): void {
     for (let next = room.peek(); next !== undefined; next = room.peek()) {
-      if (!next.settled && buffered > 0 && (buffered >= options.maxBuffered || bufferedBytes + next.bytes > options.maxBufferedBytes)) return;
+      if (!next.settled && buffered > 0 && (buffered >= options.maxBuffered || bufferedBytes + next.bytes > options.maxBufferedBytes))
+        return;
       room.shift();
       if (next.settled) roomGone -= 1;
       full = undefined;
@@ -335,7 +367,11 @@ export function createPublisher(options: PublisherOptions): Publisher {
         lane.abort = new AbortController();
         batch.abort.abort();
       } else if (now - batch.abortedAt > answerMs) {
-        answered(lane, batch, batch.entries.map(() => ({ ok: false, error: new WaybillError("PUBLISH_TIMEOUT", `${transport.name}: no confirm in time`) })));
+        answered(
+          lane,
+          batch,
+          batch.entries.map(() => ({ ok: false, error: new WaybillError("PUBLISH_TIMEOUT", `${transport.name}: no confirm in time`) })),
+        );
       }
     }
   }
@@ -401,5 +437,8 @@ function aborted(certainty: "definite" | "indefinite"): WaybillError {
 
 /** A later definite failure does not undo an earlier try that may have gone through. */
 function unsure(entry: Entry, error: WaybillError): WaybillError {
-  return new WaybillError(error.code, `${error.message} (an earlier try of "${entry.message.topic}" may have gone through)`, { certainty: "indefinite", cause: error });
+  return new WaybillError(error.code, `${error.message} (an earlier try of "${entry.message.topic}" may have gone through)`, {
+    certainty: "indefinite",
+    cause: error,
+  });
 }

@@ -32,9 +32,21 @@ export interface Publishing {
   /** With a `parent` also while the bus drains: the publisher ends last. */
   publish(contract: Contract, body: unknown, choices: PublishChoices | undefined, parent?: Parent): Promise<Published>;
   /** The same, middleware and all, but the message goes to `take`, such as an outbox. */
-  publishInto(take: (message: Message) => void, contract: Contract, body: unknown, choices: PublishChoices | undefined, parent?: Parent): Promise<Published>;
+  publishInto(
+    take: (message: Message) => void,
+    contract: Contract,
+    body: unknown,
+    choices: PublishChoices | undefined,
+    parent?: Parent,
+  ): Promise<Published>;
   /** Validated, addressed and encoded, but not published. */
-  build(contract: Contract, body: unknown, choices: PublishChoices | undefined, parent?: Parent, addressing?: Addressing): Message | Promise<Message>;
+  build(
+    contract: Contract,
+    body: unknown,
+    choices: PublishChoices | undefined,
+    parent?: Parent,
+    addressing?: Addressing,
+  ): Message | Promise<Message>;
   add(message: Message, signal?: AbortSignal): Promise<Published>;
 }
 
@@ -85,7 +97,13 @@ export function createPublishing(options: PublishingOptions): Publishing {
   }
 
   /** Composed for each call: a middleware may pass on a call of its own making, and still nothing may get past `take`. */
-  async function publishInto(take: (message: Message) => void, contract: Contract, body: unknown, choices: PublishChoices = noChoices, parent?: Parent): Promise<Published> {
+  async function publishInto(
+    take: (message: Message) => void,
+    contract: Contract,
+    body: unknown,
+    choices: PublishChoices = noChoices,
+    parent?: Parent,
+  ): Promise<Published> {
     const buildAndTake = async (call: PublishCall): Promise<Published> => {
       const message = await build(call.contract, call.body, call.options, parent);
       take(message);
@@ -103,7 +121,13 @@ export function createPublishing(options: PublishingOptions): Publishing {
     return publisher.add(message, sizeOf(message.body), signal);
   }
 
-  function build(contract: Contract, body: unknown, choices = noChoices, parent?: Parent, addressing = noAddressing): Message | Promise<Message> {
+  function build(
+    contract: Contract,
+    body: unknown,
+    choices = noChoices,
+    parent?: Parent,
+    addressing = noAddressing,
+  ): Message | Promise<Message> {
     if (contract.schema !== undefined) {
       const checked = validate(contract.schema, body, `publish to "${contract.topic}"`);
       if (checked instanceof Promise) return assembleChecked(checked, contract, body, choices, parent, addressing);
@@ -112,14 +136,25 @@ export function createPublishing(options: PublishingOptions): Publishing {
   }
 
   async function assembleChecked(
-    checked: Promise<unknown>, contract: Contract, body: unknown, choices: PublishChoices, parent: Parent | undefined, addressing: Addressing,
+    checked: Promise<unknown>,
+    contract: Contract,
+    body: unknown,
+    choices: PublishChoices,
+    parent: Parent | undefined,
+    addressing: Addressing,
   ): Promise<Message> {
     await checked;
     return assemble(contract, body, choices, parent, addressing);
   }
 
   /** The wire holds what was given, not the schema's output: a transform would otherwise be applied twice. */
-  function assemble(contract: Contract, body: unknown, choices: PublishChoices, parent: Parent | undefined, addressing: Addressing): Message | Promise<Message> {
+  function assemble(
+    contract: Contract,
+    body: unknown,
+    choices: PublishChoices,
+    parent: Parent | undefined,
+    addressing: Addressing,
+  ): Message | Promise<Message> {
     const topic = addressing.topic ?? namespaced(contract.topic);
     if (choices !== noChoices) check(topic, choices);
     if (body === null) mustHave(topic, "tombstone", "a null body");
@@ -166,14 +201,18 @@ export function createPublishing(options: PublishingOptions): Publishing {
     if (choices.priority !== undefined) {
       mustHave(topic, "priority", "priority");
       const { priority } = choices;
-      if (!Number.isInteger(priority) || priority < 0 || priority > 9) throw new WaybillError("CONFIG", "priority: expected a whole number from 0 to 9");
+      if (!Number.isInteger(priority) || priority < 0 || priority > 9)
+        throw new WaybillError("CONFIG", "priority: expected a whole number from 0 to 9");
     }
   }
 
   function mustHave(topic: string, name: CapabilityName, what: string): void {
     const capability = transport.capabilities(topic)[name];
     if (capability.level !== "none") return;
-    throw new WaybillError("CAPABILITY", `${transport.name} cannot do "${what}" on "${topic}"${capability.why === undefined ? "" : `: ${capability.why}`}`);
+    throw new WaybillError(
+      "CAPABILITY",
+      `${transport.name} cannot do "${what}" on "${topic}"${capability.why === undefined ? "" : `: ${capability.why}`}`,
+    );
   }
 
   return { publish, publishInto, build, add };
@@ -190,4 +229,3 @@ function headersOf(own: Headers, choices: PublishChoices, parent: Parent | undef
   }
   return Object.assign(all, addressing.headers);
 }
-

@@ -58,13 +58,28 @@ export function createRequester(options: RequesterOptions): Requester {
 
   function open(): Promise<Subscription> {
     const opening = transport.subscribe({
-      topic: undefined, pattern: undefined, group: undefined, from: "latest", credit: inboxCredit, leaseMs: 30_000,
-      order: "none", inbox: true, native: undefined, signal: closing.signal,
+      topic: undefined,
+      pattern: undefined,
+      group: undefined,
+      from: "latest",
+      credit: inboxCredit,
+      leaseMs: 30_000,
+      order: "none",
+      inbox: true,
+      native: undefined,
+      signal: closing.signal,
       onEvent(event) {
         if (event.kind === "failed") failed(opening, event.error);
       },
     });
-    opening.then(pump).catch((error: unknown) => failed(opening, isWaybillError(error) ? error : new WaybillError("TRANSPORT", `${transport.name}: the inbox failed`, { cause: error })));
+    opening
+      .then(pump)
+      .catch((error: unknown) =>
+        failed(
+          opening,
+          isWaybillError(error) ? error : new WaybillError("TRANSPORT", `${transport.name}: the inbox failed`, { cause: error }),
+        ),
+      );
     return opening;
   }
 
@@ -92,7 +107,8 @@ export function createRequester(options: RequesterOptions): Requester {
     if (code !== undefined) return settle(id, remoteError(code, message.headers[errorTextHeader] ?? ""));
     void read(message, waiting.contract).then(
       (reply) => settle(id, undefined, reply),
-      (error: unknown) => settle(id, isWaybillError(error) ? error : new WaybillError("DECODE", "the reply cannot be read", { cause: error })),
+      (error: unknown) =>
+        settle(id, isWaybillError(error) ? error : new WaybillError("DECODE", "the reply cannot be read", { cause: error })),
     );
   }
 
@@ -126,13 +142,26 @@ export function createRequester(options: RequesterOptions): Requester {
       const timer = timeouts.add(settings.timeoutMs, id);
       const onAbort = (): void => settle(id, new WaybillError("ABORTED", "the caller's signal fired", { certainty: "indefinite" }));
       settings.signal?.addEventListener("abort", onAbort, { once: true });
-      pending.set(id, { contract, resolve, reject, timer, timeoutMs: settings.timeoutMs, unlisten: () => settings.signal?.removeEventListener("abort", onAbort) });
+      pending.set(id, {
+        contract,
+        resolve,
+        reject,
+        timer,
+        timeoutMs: settings.timeoutMs,
+        unlisten: () => settings.signal?.removeEventListener("abort", onAbort),
+      });
     });
     publish(id, contract, body, settings, clock.now() + settings.timeoutMs).catch((error: unknown) => settle(id, asRequestError(error)));
     return answer;
   }
 
-  async function publish(id: string, contract: RequestContract, body: unknown, settings: RequestSettings, expiresAt: number): Promise<void> {
+  async function publish(
+    id: string,
+    contract: RequestContract,
+    body: unknown,
+    settings: RequestSettings,
+    expiresAt: number,
+  ): Promise<void> {
     const { address } = await (inbox ??= open());
     // Its time was over before there was an inbox.
     if (!pending.has(id)) return;
@@ -147,7 +176,8 @@ export function createRequester(options: RequesterOptions): Requester {
     async close() {
       closing.abort();
       timeouts.clear();
-      for (const id of [...pending.keys()]) settle(id, new WaybillError("CLOSED", "the bus was closed before the reply came", { certainty: "indefinite" }));
+      for (const id of [...pending.keys()])
+        settle(id, new WaybillError("CLOSED", "the bus was closed before the reply came", { certainty: "indefinite" }));
       const disposed = inbox?.then((open) => open[Symbol.asyncDispose]());
       if (disposed !== undefined) await withDeadline(disposed, closeMs, clock);
     },
@@ -166,12 +196,7 @@ function remoteError(code: string, text: string): WaybillError {
 }
 
 /** The answering end: publishes what the handler returns or, as code and text, what it threw. */
-export async function answer(
-  attempt: Attempt,
-  contract: RequestContract,
-  publishing: Publishing,
-  work: () => unknown,
-): Promise<void> {
+export async function answer(attempt: Attempt, contract: RequestContract, publishing: Publishing, work: () => unknown): Promise<void> {
   const { message } = attempt.item.delivery;
   let body: unknown;
   let failure: { readonly code: string; readonly text: string } | undefined;

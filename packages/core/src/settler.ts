@@ -19,7 +19,7 @@ export interface SettlerOptions {
   readonly settled: (settlement: Settlement, outcome: SettleOutcome) => void;
 }
 
-const atOnce = 256;
+const atOnce = 512;
 const maxCalls = 2;
 
 export function createSettler({ subscription, settled }: SettlerOptions): Settler {
@@ -58,7 +58,11 @@ export function createSettler({ subscription, settled }: SettlerOptions): Settle
     );
   }
 
-  function answered(batch: readonly Settlement[], answers: ReadonlyMap<Settlement, (outcome: SettleOutcome) => void>, outcomes: readonly SettleOutcome[]): void {
+  function answered(
+    batch: readonly Settlement[],
+    answers: ReadonlyMap<Settlement, (outcome: SettleOutcome) => void>,
+    outcomes: readonly SettleOutcome[],
+  ): void {
     calls -= 1;
     pending -= batch.length;
     for (let index = 0; index < batch.length; index += 1) {

@@ -26,8 +26,17 @@ export async function* readStream(options: StreamOptions): AsyncGenerator<Stream
     if (event.kind === "gap") failure ??= new WaybillError("TRANSPORT", `${event.count ?? "some"} messages were missed: ${event.reason}`);
   };
   const subscription: Subscription = await transport.subscribe({
-    topic: options.topic, pattern: options.pattern, group: undefined, from: options.from, credit, leaseMs: 30_000, order: "none",
-    inbox: false, native: undefined, signal, onEvent,
+    topic: options.topic,
+    pattern: options.pattern,
+    group: undefined,
+    from: options.from,
+    credit,
+    leaseMs: 30_000,
+    order: "none",
+    inbox: false,
+    native: undefined,
+    signal,
+    onEvent,
   });
   const end = (): void => void subscription[Symbol.asyncDispose]();
   signal.addEventListener("abort", end, { once: true });

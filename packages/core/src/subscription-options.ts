@@ -33,11 +33,23 @@ export const subscribeSpec: SpecFor<SubscribeChoices> = {
   grace: { type: "duration", max: month },
   maxAbandoned: { type: "integer", min: 0 },
   retry: { type: "object", keys: {} },
-  from: { type: "either", of: [{ type: "enum", values: ["latest", "earliest"] }, { type: "object", keys: { position: { type: "any" }, time: { type: "number" } } }] },
+  from: {
+    type: "either",
+    of: [
+      { type: "enum", values: ["latest", "earliest"] },
+      { type: "object", keys: { position: { type: "any" }, time: { type: "number" } } },
+    ],
+  },
   credit: { type: "object", keys: creditSpec },
   lease: { type: "duration", min: 100, max: month },
   delivery: { type: "enum", values: ["at-most-once", "at-least-once"] },
-  exactlyOnce: { type: "either", of: [{ type: "enum", values: ["transport"] }, { type: "shape", methods: ["begin", "applied", "joins"], name: "a Store" }] },
+  exactlyOnce: {
+    type: "either",
+    of: [
+      { type: "enum", values: ["transport"] },
+      { type: "shape", methods: ["begin", "applied", "joins"], name: "a Store" },
+    ],
+  },
   rateLimit: { type: "object", keys: rateSpec },
   circuitBreaker: { type: "object", keys: breakerSpec },
   middleware: { type: "array", of: { type: "function" } },
@@ -101,7 +113,9 @@ function checkLength({ topic, pattern }: Subject, group: string): void {
   const name = topic ?? pattern ?? "";
   const made = deadLetterTopic(name, group).length;
   if (made > 249) {
-    throw new WaybillError("NAME", `topic and group make a dead-letter topic of ${made} characters: at most 249 are allowed`, { remedy: "shorten the topic or the group" });
+    throw new WaybillError("NAME", `topic and group make a dead-letter topic of ${made} characters: at most 249 are allowed`, {
+      remedy: "shorten the topic or the group",
+    });
   }
 }
 
@@ -113,4 +127,3 @@ function problemsOf(choices: SubscribeChoices | BatchChoices, path: string, batc
   if (retry !== undefined) problems.push(...checkRetryOptions(retry, `${path}.retry`));
   return problems;
 }
-

@@ -1,7 +1,14 @@
 import type { Attempt, AttemptHost } from "./attempt.ts";
 import type { Batcher, BatcherOptions } from "./batch.ts";
 import type {
-  BatchChoices, Handler, HandleMiddleware, HandlerCall, PublishChoices, SubscribeChoices, SubscriptionHandle, SubscriptionStatus,
+  BatchChoices,
+  Handler,
+  HandleMiddleware,
+  HandlerCall,
+  PublishChoices,
+  SubscribeChoices,
+  SubscriptionHandle,
+  SubscriptionStatus,
 } from "./bus-types.ts";
 import type { BusSettings } from "./bus-options.ts";
 import { checkPlan } from "./capability.ts";
@@ -103,12 +110,18 @@ export function createSubscriptions(options: SubscriptionsOptions): Subscription
     const name = definition.topic ?? definition.pattern ?? "";
     const choices = definition.kind === "reply" ? replyChoices(definition.choices) : definition.choices;
     const subject = { topic: definition.topic, pattern: definition.pattern, contract: definition.contract };
-    const plan = planOf(subject, choices, `subscribe("${name}")`, { ...settings.profile, group: options.namespaced, batch: definition.kind === "batch" });
+    const plan = planOf(subject, choices, `subscribe("${name}")`, {
+      ...settings.profile,
+      group: options.namespaced,
+      batch: definition.kind === "batch",
+    });
     let current: Subscription | undefined;
     const exactlyOnce = exactlyOnceOf(plan, () => current);
     const host = hostOf(plan, exactlyOnce);
     const consumer = createConsumer({
-      ...options, plan, host,
+      ...options,
+      plan,
+      host,
       counters: metrics.group(name, plan.group),
       gates: gatesOf(choices, clock),
       run: runOf(definition, plan, exactlyOnce),
@@ -138,7 +151,10 @@ export function createSubscriptions(options: SubscriptionsOptions): Subscription
       [Symbol.asyncDispose]: () => handle.stop(),
     };
     const entry: Entry = {
-      plan, consumer, handle, begun: false,
+      plan,
+      consumer,
+      handle,
+      begun: false,
       async start(signal) {
         entry.begun = true;
         try {
@@ -158,7 +174,14 @@ export function createSubscriptions(options: SubscriptionsOptions): Subscription
     if (plan.exactlyOnce === undefined) return undefined;
     const store = plan.exactlyOnce;
     if (store !== "transport") options.relays.add(store);
-    return createExactlyOnce({ store, transport, clock, subscription, scopeOf: (message) => `${plan.group}|${message.topic}`, toBytes: wire.toBytes });
+    return createExactlyOnce({
+      store,
+      transport,
+      clock,
+      subscription,
+      scopeOf: (message) => `${plan.group}|${message.topic}`,
+      toBytes: wire.toBytes,
+    });
   }
 
   function hostOf(plan: Plan, exactlyOnce: ExactlyOnce | undefined): AttemptHost {
@@ -171,7 +194,9 @@ export function createSubscriptions(options: SubscriptionsOptions): Subscription
       },
       tx(attempt) {
         if (exactlyOnce === undefined) {
-          throw new WaybillError("CAPABILITY", "ctx.tx needs exactlyOnce", { remedy: "set exactlyOnce to a store in the subscription's options" });
+          throw new WaybillError("CAPABILITY", "ctx.tx needs exactlyOnce", {
+            remedy: "set exactlyOnce to a store in the subscription's options",
+          });
         }
         return exactlyOnce.tx(attempt);
       },
@@ -182,7 +207,8 @@ export function createSubscriptions(options: SubscriptionsOptions): Subscription
     const middleware = [...options.middleware, ...(definition.choices.middleware ?? [])];
     const { contract } = definition;
     const inner = innerOf(definition, plan, exactlyOnce);
-    const around = middleware.length === 0 ? undefined : compose<HandlerCall, unknown>(middleware, (call) => inner(call.body, call.ctx as Attempt));
+    const around =
+      middleware.length === 0 ? undefined : compose<HandlerCall, unknown>(middleware, (call) => inner(call.body, call.ctx as Attempt));
     const call = around === undefined ? inner : (body: unknown, ctx: Attempt): unknown => around({ body, ctx });
     const handle = (attempt: Attempt): unknown => {
       const body = wire.decode(attempt.item.delivery.message, contract);
@@ -203,7 +229,9 @@ export function createSubscriptions(options: SubscriptionsOptions): Subscription
 
   async function applyTopology(plans: readonly Plan[], mode: BusSettings["topology"]): Promise<void> {
     const wanted = plans.flatMap(({ topic, group, retry }) =>
-      topic === undefined || transport.capabilities(topic).topology.level === "none" ? [] : [{ topic, group, deadLetter: retry.deadLetter }],
+      topic === undefined || transport.capabilities(topic).topology.level === "none"
+        ? []
+        : [{ topic, group, deadLetter: retry.deadLetter }],
     );
     if (mode === "none" || wanted.length === 0) return;
     const dead = wanted
@@ -214,7 +242,11 @@ export function createSubscriptions(options: SubscriptionsOptions): Subscription
       await transport.declare?.({ topics: [...wanted.map(({ topic }) => topic), ...dead.map(({ topic }) => topic)], groups: dead });
       return;
     }
-    const missing = (await transport.check?.({ topics: wanted.map(({ topic }) => topic), groups: [...wanted.map(({ topic, group }) => ({ topic, group })), ...dead] })) ?? [];
+    const missing =
+      (await transport.check?.({
+        topics: wanted.map(({ topic }) => topic),
+        groups: [...wanted.map(({ topic, group }) => ({ topic, group })), ...dead],
+      })) ?? [];
     if (missing.length > 0) throw new WaybillError("TOPOLOGY", `missing: ${missing.join(", ")}`);
   }
 
@@ -227,11 +259,16 @@ export function createSubscriptions(options: SubscriptionsOptions): Subscription
     check() {
       for (const { plan } of entries) checkPlan(transport, plan);
     },
-    topology: (mode) => applyTopology([...entries].map(({ plan }) => plan), mode),
+    topology: (mode) =>
+      applyTopology(
+        [...entries].map(({ plan }) => plan),
+        mode,
+      ),
     async start(signal) {
       const until = signal ?? new AbortController().signal;
       // Those that are added while these start are started too.
-      for (let waiting = notBegun(); waiting.length > 0; waiting = notBegun()) await Promise.all(waiting.map((entry) => entry.start(until)));
+      for (let waiting = notBegun(); waiting.length > 0; waiting = notBegun())
+        await Promise.all(waiting.map((entry) => entry.start(until)));
     },
     async stop(drainOver) {
       await Promise.all([...entries].map(({ consumer }) => consumer.stop(drainOver)));

@@ -63,10 +63,39 @@ export type Durability = "D0" | "D1" | "D2" | "D3" | "D4";
  * `reader`: subscribing without a group reads and never takes. `inbox`: see `SubscribeRequest.inbox`.
  */
 export const capabilityNames = [
-  "confirm", "mandatory", "headers", "tombstone", "delay", "expiry", "priority", "deduplication",
-  "groups", "publishToGroup", "reader", "patterns", "fromEarliest", "fromPosition", "fromTime",
-  "settle", "settleConfirm", "attempts", "retry", "deadLetter", "note", "lease", "orderByKey", "credit", "revocation",
-  "inbox", "noResponders", "transaction", "inspect", "topology", "browse", "remove", "seek",
+  "confirm",
+  "mandatory",
+  "headers",
+  "tombstone",
+  "delay",
+  "expiry",
+  "priority",
+  "deduplication",
+  "groups",
+  "publishToGroup",
+  "reader",
+  "patterns",
+  "fromEarliest",
+  "fromPosition",
+  "fromTime",
+  "settle",
+  "settleConfirm",
+  "attempts",
+  "retry",
+  "deadLetter",
+  "note",
+  "lease",
+  "orderByKey",
+  "credit",
+  "revocation",
+  "inbox",
+  "noResponders",
+  "transaction",
+  "inspect",
+  "topology",
+  "browse",
+  "remove",
+  "seek",
 ] as const;
 export type CapabilityName = (typeof capabilityNames)[number];
 
@@ -152,7 +181,7 @@ export interface SubscribeRequest {
 export type SubscriptionEvent =
   /** Still ours until the answer, which comes before `deadlineMs` (monotonic, `performance.now()`): settle what can be. Then the adapter lets go. */
   | { readonly kind: "revoked"; readonly part: string; readonly deadlineMs: number }
-  /** Already another member's: do not settle. */
+  /** Already another member's, all of this generation and older: do not settle. Where each lease ends by itself, outcome `lost` tells instead. */
   | { readonly kind: "lost"; readonly part: string; readonly generation: number }
   /** Messages that this subscription will never see. */
   | { readonly kind: "gap"; readonly count: number | undefined; readonly reason: string }

@@ -65,7 +65,8 @@ export function createWire({ bytes, codecs, compression, maxDecodedBytes }: Wire
     const type = headers[contentTypeHeader] ?? usual ?? "application/json";
     const plain = encoding === undefined ? body : decompress(body, encoding, maxDecodedBytes);
     if (plain instanceof Promise) return plain.then((unpacked) => codecs.get(type).decode(unpacked));
-    if (plain.byteLength > maxDecodedBytes) throw new WaybillError("DECODE", `a body of ${plain.byteLength} bytes: at most ${maxDecodedBytes} are unpacked`);
+    if (plain.byteLength > maxDecodedBytes)
+      throw new WaybillError("DECODE", `a body of ${plain.byteLength} bytes: at most ${maxDecodedBytes} are unpacked`);
     return codecs.get(type).decode(plain);
   }
 

@@ -14,8 +14,7 @@ export interface Address {
 export function parseAddress(url: string): Address {
   const parts = /^([a-z][a-z0-9+.-]*):([^?#]*)(?:\?([^#]*))?$/i.exec(url);
   const scheme = parts?.[1];
-  if (scheme === undefined)
-    throw new WaybillError("CONFIG", "transport URL: expected scheme:address, such as embedded:orders.db");
+  if (scheme === undefined) throw new WaybillError("CONFIG", "transport URL: expected scheme:address, such as embedded:orders.db");
   const options = new Map<string, string>();
   for (const [name, value] of new URLSearchParams(parts?.[3] ?? "")) {
     if (options.has(name)) throw new WaybillError("CONFIG", `transport URL: option ${optionName(name)} is given twice`);

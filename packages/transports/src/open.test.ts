@@ -34,13 +34,11 @@ test("each scheme opens its transport", async () => {
 });
 
 test("an unknown scheme is refused, and the known ones are named", async () => {
-  for (const url of ["carrier-pigeon:coop", "constructor:x", "hasOwnProperty:x"])
-    assert.match(await refusal(url), /embedded:, memory:/);
+  for (const url of ["carrier-pigeon:coop", "constructor:x", "hasOwnProperty:x"]) assert.match(await refusal(url), /embedded:, memory:/);
 });
 
 test("what is no URL, no path or no option is refused", async () => {
-  for (const url of ["", "__proto__:x", "embedded", "orders.db", ":x", "/x.db"])
-    assert.match(await refusal(url), /scheme:address/);
+  for (const url of ["", "__proto__:x", "embedded", "orders.db", ":x", "/x.db"]) assert.match(await refusal(url), /scheme:address/);
   assert.match(await refusal("embedded:"), /path is missing/);
   assert.match(await refusal("embedded://host/x.db"), /no host/);
   assert.match(await refusal("embedded:%zz"), /%25/);

@@ -9,8 +9,7 @@ const table: Readonly<Record<string, (address: Address) => Promise<Transport>>> 
   },
   async memory(address) {
     const { memory } = await import("@waybill/core");
-    if (address.rest !== "")
-      throw new WaybillError("CONFIG", "transport URL: memory has no address; write memory: or memory:?shape=log");
+    if (address.rest !== "") throw new WaybillError("CONFIG", "transport URL: memory has no address; write memory: or memory:?shape=log");
     return memory(optionsOf(address));
   },
 };
