@@ -165,45 +165,6 @@ export const busConsumeCases: readonly Case[] = [
     },
   },
   {
-    name: "D18 a replayed dead letter keeps its id, starts afresh, and goes to its group alone",
-    needs: ["settle", "publishToGroup", "browse", "remove"],
-    async prove(rig) {
-      const topic = rig.unique("replay");
-      const contract = event<number>(topic);
-      let broken = true;
-      const handled = new Map<string, number[]>();
-      let others = 0;
-      const bus = await openBus(rig, {}, (bus) => {
-        bus.subscribe(contract, { group: "g", concurrency: 5, retry: { attempts: 2, backoff: fixed(5), deadLetter: true } }, (_, ctx) => {
-          if (broken) throw new Error("out of order");
-          handled.set(ctx.message.id, [...(handled.get(ctx.message.id) ?? []), ctx.attempt]);
-        });
-        bus.subscribe(contract, { group: "h" }, () => void (others += 1));
-      });
-      const sent = await bus.publishMany(
-        contract,
-        Array.from({ length: 30 }, (_, at) => at),
-      );
-      const letters = bus.deadLetters(contract, { group: "g" });
-      await rig.until("the dead letters", async () => (await letters.count()) === 30);
-      broken = false;
-      assert.deepEqual(await letters.replay({ dryRun: true }), { matched: 30, replayed: 0, left: 30 });
-      const some = new Set(sent.slice(0, 10).map((message) => message.id));
-      const interrupted = new AbortController();
-      const first = await letters.replay({ where: (letter) => some.has(letter.message.id) });
-      assert.equal(first.replayed, 10);
-      await rig.until("the replayed ones", () => handled.size === 10);
-      interrupted.abort();
-      await letters.replay({ signal: interrupted.signal }).catch(() => undefined);
-      await letters.replay();
-      await rig.until("all of them", () => handled.size === 30);
-      assert.equal(await letters.count(), 0);
-      for (const { id } of sent) assert.deepEqual(handled.get(id), [1], "once, as a first attempt");
-      assert.equal(others, 30, "the other group got nothing again");
-      rig.saw(30);
-    },
-  },
-  {
     name: "O07 handlers of one key never run together",
     needs: ["settle"],
     async prove(rig) {

@@ -13,6 +13,7 @@ import { leaseCases } from "./lease.ts";
 import { livenessCases } from "./liveness.ts";
 import { orderCases } from "./order.ts";
 import { publishCases } from "./publish.ts";
+import { replayCases } from "./replay.ts";
 import { settleCases } from "./settle.ts";
 import { startCases } from "./start.ts";
 import { timingCases } from "./timing.ts";
@@ -31,6 +32,7 @@ export const cases: readonly Case[] = [
   ...faceCases,
   ...busPublishCases,
   ...busConsumeCases,
+  ...replayCases,
   ...badInputCases,
   ...livenessCases,
   ...crashCases,
