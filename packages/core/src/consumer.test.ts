@@ -2,10 +2,11 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { memoryStore, testBus, type MemoryStore, type TestBus } from "@waybill/testing";
 import { createBus } from "./bus.ts";
-import type { SubscriptionHandle } from "./bus-types.ts";
+import type { Bus, SubscriptionHandle } from "./bus-types.ts";
 import { event } from "./contract.ts";
 import { memoryBroker } from "./memory/broker.ts";
 import { exponential, fixed } from "./retry.ts";
+import { createVirtualClock } from "./virtual-clock.ts";
 import { waitFor } from "./wait.fixture.ts";
 
 const Job = event<{ n: number }>("job", { key: ({ n }) => String(n % 3) });
@@ -259,6 +260,36 @@ describe("pause, stop and drain", () => {
     assert.deepEqual([seen, handle.status().state], [[], "stopped"]);
     await assert.rejects(handle.ready);
   });
+});
+
+test("a dead letter that cannot be handed over ends with the bus, and its message comes again", async () => {
+  const clock = createVirtualClock();
+  const broker = memoryBroker({ shape: "log", clock });
+  const setup = (bus: Bus, handler: () => void): void =>
+    void bus.subscribe(Job, { group: "g", from: "earliest", retry: { attempts: 1 } }, handler);
+  const bus = createBus({ name: "test", transport: broker.open(), clock });
+  setup(bus, () => {
+    broker.block();
+    throw new Error("no");
+  });
+  await bus.start();
+  await bus.publish(Job, { n: 1 });
+  await clock.advance(1_000);
+  const closing = bus.close({ drain: "2s" });
+  await clock.advance(60_000);
+  await closing;
+  assert.equal(bus.status().state, "closed");
+  assert.equal(clock.pending, 0, "nothing is tried again");
+  broker.unblock();
+  const next = createBus({ name: "test", transport: broker.open(), clock });
+  let handled = 0;
+  setup(next, () => void (handled += 1));
+  await next.start();
+  await clock.advance(60_000);
+  assert.equal(handled, 1);
+  const ended = next.close();
+  await clock.advance(60_000);
+  await ended;
 });
 
 describe("leases", () => {

@@ -451,6 +451,8 @@ export function createConsumer(options: ConsumerOptions): Consumer {
     executor.visit((item) => (item.gone = true));
     leases?.close();
     executor.close();
+    // One whose copy cannot be handed over any more would be tried again for ever.
+    delays.close();
     subscription = undefined;
     await withDeadline(Promise.resolve(from[Symbol.asyncDispose]()), disposeMs, clock);
     await withDeadline(pumping, 1_000, clock);

@@ -7,6 +7,8 @@ export interface Delays {
   /** Takes out those that fit; they will not run. */
   take(fits: (item: Item) => boolean): readonly Delayed[];
   visit(see: (item: Item) => void): void;
+  /** Forgets all that wait, and what is added later as well. */
+  close(): void;
 }
 
 export interface Delayed {
@@ -16,9 +18,14 @@ export interface Delayed {
 }
 
 export function createDelays(clock: Clock): Delays {
+  let closed = false;
   const waiting = new Map<Item, { readonly timer: Timer; readonly dueAt: number }>();
   return {
     add(item, delayMs, run) {
+      if (closed) {
+        item.gone = true;
+        return;
+      }
       const timer = clock.after(delayMs, () => {
         waiting.delete(item);
         if (!item.gone) run();
@@ -39,6 +46,14 @@ export function createDelays(clock: Clock): Delays {
     },
     visit(see) {
       for (const item of waiting.keys()) see(item);
+    },
+    close() {
+      closed = true;
+      for (const [item, { timer }] of waiting) {
+        timer.cancel();
+        item.gone = true;
+      }
+      waiting.clear();
     },
   };
 }

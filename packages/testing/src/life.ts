@@ -23,6 +23,8 @@ export interface Life {
   atDeath(run: () => void): () => void;
   /** Its timers run at once from now on: for the closing of a bus whose process is dead. */
   hurry(): void;
+  /** None of its timers runs from now on. */
+  rest(): void;
 }
 
 /** What a dead process is told: nothing, ever. */
@@ -80,6 +82,7 @@ export function createLife(world: World): Life {
       return () => void atDeath.delete(run);
     },
     hurry: clock.hurry,
+    rest: clock.stop,
   };
 }
 

@@ -242,6 +242,7 @@ export async function testBus(setup: Setup, options: TestBusOptions = {}): Promi
   async function bury({ life, bus }: Being): Promise<void> {
     life.hurry();
     await bus.close({ drain: 0 });
+    life.rest();
   }
 
   const bare = (target: Target): string => (typeof target === "string" ? target : target.topic);
