@@ -17,6 +17,8 @@ export interface Actor {
   readonly exited: Promise<"crashed" | "ended">;
   /** Who waits begins. */
   go(): void;
+  /** As by kill -9. */
+  kill(): void;
   /** Gracefully; harmless after a crash. */
   stop(): Promise<void>;
 }
@@ -43,6 +45,13 @@ function startHere(rig: Rig, broker: Broker, script: Script, write: (record: Uns
   const stored = script.role === "consumer" ? script.store : undefined;
   let dead = false;
   const go = Promise.withResolvers<void>();
+  const die = (): Promise<never> => {
+    dead = true;
+    broker.faults.crash?.(transport);
+    write(crashRecord(script));
+    exited.resolve("crashed");
+    return new Promise<never>(() => undefined);
+  };
   const acting = act(script, {
     transport,
     store: stored === undefined ? undefined : rig.target.store?.(broker.connection, { joined: stored === "joined" }),
@@ -50,13 +59,7 @@ function startHere(rig: Rig, broker: Broker, script: Script, write: (record: Uns
       if (!dead) write(record);
     },
     go: go.promise,
-    die() {
-      dead = true;
-      broker.faults.crash?.(transport);
-      write(crashRecord(script));
-      exited.resolve("crashed");
-      return new Promise<never>(() => undefined);
-    },
+    die,
   });
   acting.ready.catch((error: unknown) => exited.reject(error));
   const stop = async (): Promise<void> => {
@@ -68,7 +71,7 @@ function startHere(rig: Rig, broker: Broker, script: Script, write: (record: Uns
     if (dead) await transport.close();
     await acting.bus.close({ drain: 0 });
   });
-  return { script, ready: acting.ready, done: acting.done, exited: exited.promise, go: () => go.resolve(), stop };
+  return { script, ready: acting.ready, done: acting.done, exited: exited.promise, go: () => go.resolve(), kill: () => void die(), stop };
 }
 
 function startChild(rig: Rig, broker: Broker, script: Script, write: (record: UnsequencedRecord) => void): Actor {
@@ -125,6 +128,7 @@ function startChild(rig: Rig, broker: Broker, script: Script, write: (record: Un
     done: done.promise,
     exited: exited.promise,
     go: () => void child.stdin?.write("go\n"),
+    kill: () => void child.kill("SIGKILL"),
     async stop() {
       child.stdin?.end();
       await exited.promise;

@@ -175,7 +175,7 @@ async function effects(rig: Rig, broker: Broker, run: CrashRun, note: (event: Hi
   }
 }
 
-interface Following {
+export interface Following {
   see(record: UnsequencedRecord): void;
   readonly handled: ReadonlySet<string>;
   drained(): boolean;
@@ -183,7 +183,7 @@ interface Following {
 }
 
 /** What is still to be handled, as the records come in. */
-function follow(topic: string, group: string): Following {
+export function follow(topic: string, group: string): Following {
   const owed = new Set<string>();
   const handled = new Set<string>();
   const ended = new Set<string>();

@@ -21,6 +21,8 @@ export interface ProducerScript extends Common {
   readonly keys: number;
   /** In how many messages the process that handles them ends. */
   readonly poison?: number;
+  /** The number of the message that blocks the process which handles it. */
+  readonly blocks?: number;
   /** Begins when it is told to. */
   readonly waits?: boolean;
 }
@@ -37,6 +39,8 @@ export interface ConsumerScript extends Common {
   /** Publishes the outcome here. */
   readonly output?: string;
   readonly orderBy?: "key";
+  /** How long each message takes. */
+  readonly handleMs?: number;
 }
 export type Script = ProducerScript | ConsumerScript;
 
@@ -59,9 +63,13 @@ export interface Acting {
   readonly bus: Bus;
 }
 
+/** The fault that a process notes before it blocks. */
+export const blocked = "blocked";
+
 export interface Work {
   readonly number: number;
   readonly poison?: boolean;
+  readonly blocks?: boolean;
 }
 
 export function act(script: Script, stage: Stage): Acting {
@@ -93,6 +101,12 @@ export function act(script: Script, stage: Stage): Acting {
   };
 }
 
+/** Nothing of this thread goes on; its process stays, with whatever other threads it has. */
+function block(recorder: ReturnType<typeof createRecorder>): never {
+  recorder.add({ f: "fault", type: "start", fault: blocked });
+  for (;;);
+}
+
 async function produce(script: ProducerScript, bus: Bus): Promise<void> {
   const contract = event<Work>(script.topic, { key: (work) => `k${work.number % script.keys}` });
   let next = 0;
@@ -101,7 +115,11 @@ async function produce(script: ProducerScript, bus: Bus): Promise<void> {
       const number = next;
       next += 1;
       const id = `${script.proc}.${script.inc}.${number}`;
-      const body: Work = number < (script.poison ?? 0) ? { number, poison: true } : { number };
+      const body: Work = {
+        number,
+        ...(number < (script.poison ?? 0) ? { poison: true } : {}),
+        ...(number === script.blocks ? { blocks: true } : {}),
+      };
       // Its outcome is in the history.
       await bus.publish(contract, body, { id }).catch(() => undefined);
     }
@@ -131,6 +149,8 @@ function consume(
     },
     async (work, ctx) => {
       if (work.poison === true) await site.die();
+      if (script.handleMs !== undefined) await new Promise((resolve) => setTimeout(resolve, script.handleMs));
+      if (work.blocks === true) block(recorder);
       if (script.failEvery !== undefined && work.number % script.failEvery === 0) throw new Error("fails for good");
       await new Promise(setImmediate);
       if (store !== undefined) await store.apply(ctx.tx, script.group, ctx.message.id);

@@ -2,9 +2,10 @@ import assert from "node:assert/strict";
 import { brotliCompressSync, gzipSync } from "node:zlib";
 import { event, fixed } from "@waybill/core";
 import type { Message, StandardSchema } from "@waybill/core";
+import { blockRun } from "../block-run.ts";
 import { openBus } from "../buses.ts";
 import type { Case } from "../case.ts";
-import { crashRun } from "../crash-run.ts";
+import { assertValid, crashRun } from "../crash-run.ts";
 import { headers, message, publishAll } from "../rig.ts";
 import type { Rig } from "../rig.ts";
 import { delivery } from "./bus-publish.ts";
@@ -160,6 +161,32 @@ export const badInputCases: readonly Case[] = [
       const handled = new Set(ran.records.flatMap((each) => (each.f === "delivery" && each.type === "handled-ok" ? [each.msg] : [])));
       published.delete("producer.0.0");
       assert.deepEqual([...handled].toSorted(), [...published].toSorted(), "every neighbour was handled, and nothing else");
+    },
+  },
+  {
+    name: "D15 D17 a message that blocks its process is dead-lettered after N + 1 of them at most; the next ones take over while these are blocked",
+    needs: ["settle", "lease", "crash", "publishToGroup", "browse"],
+    unless: (rig) =>
+      rig.target.processes ? undefined : "the target is not opened by other processes: one that blocks would block the suite",
+    together: true,
+    deadlineMs: 90_000,
+    async prove(rig) {
+      const attempts = 2;
+      const ran = await blockRun(rig, { attempts, leaseMs: 700, count: 40, at: 3 });
+      assert(ran.blocked >= 1 && ran.blocked <= attempts + 1, `${ran.blocked} blocked processes with ${attempts} attempts`);
+      assertValid(ran.verdict);
+      const bus = await openBus(rig, { broker: ran.broker });
+      const letters = await bus.deadLetters(ran.topic, { group: ran.group }).list();
+      assert.deepEqual(
+        letters.map((letter) => [letter.message.id, letter.cause.code]),
+        [[ran.blocking, "CRASH_POISON"]],
+      );
+      assert.deepEqual([...ran.handled].toSorted(), [...ran.neighbours].toSorted(), "every neighbour was handled, and nothing else");
+      for (const { process, attempt } of ran.handedOver) {
+        // One more, for a process that was held up by the machine.
+        assert((attempt ?? 0) <= process + 2, `attempt ${attempt} at process ${process}: a blocked one took it again`);
+      }
+      assert(ran.prefetched > 0, "a blocked process had none in hand that it had not handled");
     },
   },
 ];

@@ -3,7 +3,7 @@ import { batchStride } from "../sql/append.ts";
 import { monotonicMs } from "../sql/clock.ts";
 import { type Failure, failureOf } from "../sql/failure.ts";
 import { troubleOf } from "../sql/connection.ts";
-import { endSub, hasFair, type Post, probe, refreshGroups, serveReader, startSub } from "./serve.ts";
+import { endSub, hasFair, isHeard, type Post, probe, refreshGroups, serveReader, startSub } from "./serve.ts";
 import { openSession, type Session } from "./session.ts";
 import type { Sub } from "./state.ts";
 import { isPlain, plainCalls, runPlain } from "./calls.ts";
@@ -18,7 +18,7 @@ export interface Loop {
 
 /** Messages of one transaction at most; what is more waits for the next, so that others get the lock in between. */
 const maxPerCycle = 4000;
-/** Without a sign of the user's thread for so long nothing more is fetched for it: its leases would run out. */
+/** Without a sign of the user's thread for so long nothing is read for it. */
 const silentMs = 2000;
 const reopenMs = 250;
 /** How long settlements are tried again on a full disk. */
@@ -112,8 +112,9 @@ export function startLoop(settings: WorkerSettings, post: Post, end: () => void)
     }
   }
 
-  function isAwake(): boolean {
-    return (((monotonicMs() | 0) - Atomics.load(shared, 0)) | 0) < silentMs;
+  /** Since the last sign of the user's thread. */
+  function silence(): number {
+    return ((monotonicMs() | 0) - Atomics.load(shared, 0)) | 0;
   }
 
   function dirtyAll(): void {
@@ -138,11 +139,12 @@ export function startLoop(settings: WorkerSettings, post: Post, end: () => void)
   function cycle(on: Session): void {
     if (on.changed()) dirtyAll();
     const now = on.clock.now();
-    const awake = isAwake();
+    const silentFor = silence();
+    const awake = silentFor < silentMs;
     let fetching = false;
     for (const sub of subs.values()) {
       if (sub.dueAt <= now) sub.dirty = true;
-      if (sub.kind === "reader" || !isHungry(sub) || !awake) continue;
+      if (sub.kind === "reader" || !isHungry(sub) || !isHeard(sub, silentFor)) continue;
       if (probe(on, sub, now)) fetching = true;
       else sub.dirty = false;
     }
@@ -150,7 +152,7 @@ export function startLoop(settings: WorkerSettings, post: Post, end: () => void)
     const reading = calls.filter((call) => !writing.includes(call));
     calls = [];
     const closing = writing.find((call) => call.name === "close");
-    const work: Work = { batches: takePublishes(), settles, calls: writing.filter((call) => call !== closing), fetch: awake };
+    const work: Work = { batches: takePublishes(), settles, calls: writing.filter((call) => call !== closing), fetch: silentFor };
     settles = [];
     if (fetching || work.batches.length + work.settles.length + work.calls.length > 0) writeAll(on, work);
     for (const call of reading) answer(call, () => runPlain(on, call.name as never, call.args));
@@ -159,7 +161,11 @@ export function startLoop(settings: WorkerSettings, post: Post, end: () => void)
       finish(on, closing);
       return;
     }
-    if (publishes.length > 0 || (awake && [...subs.values()].some(isHungry))) schedule();
+    if (
+      publishes.length > 0 ||
+      [...subs.values()].some((sub) => isHungry(sub) && (sub.kind === "reader" ? awake : isHeard(sub, silentFor)))
+    )
+      schedule();
   }
 
   function takePublishes(): PublishMessage[] {
@@ -193,13 +199,13 @@ export function startLoop(settings: WorkerSettings, post: Post, end: () => void)
   function failed(on: Session, work: Work, error: unknown): void {
     const trouble_ = troubleOf(error);
     const failure = failureOf(error, on.atCommit);
-    const size = work.batches.length + work.settles.length + work.calls.length + (work.fetch ? 1 : 0);
+    const size = work.batches.length + work.settles.length + work.calls.length + (work.fetch === undefined ? 0 : 1);
     const alone = (trouble_ === undefined || trouble_ === "corrupt" || trouble_ === "other") && !on.atCommit && size > 1;
     if (alone) {
-      for (const batch of work.batches) writeAll(on, { batches: [batch], settles: [], calls: [], fetch: false });
-      for (const settle of work.settles) writeAll(on, { batches: [], settles: [settle], calls: [], fetch: false });
-      for (const call of work.calls) writeAll(on, { batches: [], settles: [], calls: [call], fetch: false });
-      if (work.fetch) writeAll(on, { batches: [], settles: [], calls: [], fetch: true });
+      for (const batch of work.batches) writeAll(on, { batches: [batch], settles: [], calls: [], fetch: undefined });
+      for (const settle of work.settles) writeAll(on, { batches: [], settles: [settle], calls: [], fetch: undefined });
+      for (const call of work.calls) writeAll(on, { batches: [], settles: [], calls: [call], fetch: undefined });
+      if (work.fetch !== undefined) writeAll(on, { batches: [], settles: [], calls: [], fetch: work.fetch });
       return;
     }
     for (const batch of work.batches) post({ t: "failed", id: batch.id, failure });
@@ -216,7 +222,7 @@ export function startLoop(settings: WorkerSettings, post: Post, end: () => void)
     }
     for (const settle of work.settles) post({ t: "failed", id: settle.id, failure });
     for (const call of work.calls) post({ t: "failed", id: call.id, failure });
-    if (work.fetch && size === 1 && trouble_ === "corrupt") {
+    if (work.fetch !== undefined && size === 1 && trouble_ === "corrupt") {
       for (const sub of subs.values()) if (sub.kind === "group" && isHungry(sub)) post({ t: "ended", sub: sub.id, failure });
       for (const sub of subs.values()) sub.dirty = false;
     }
@@ -304,7 +310,7 @@ export function startLoop(settings: WorkerSettings, post: Post, end: () => void)
 
   function finish(on: Session, call: CallMessage): void {
     while (publishes.length > 0 || settles.length > 0) {
-      writeAll(on, { batches: takePublishes(), settles, calls: [], fetch: false });
+      writeAll(on, { batches: takePublishes(), settles, calls: [], fetch: undefined });
       settles = [];
     }
     answer(call, () => {

@@ -89,6 +89,18 @@ export function hasRoom(sub: Sub): boolean {
   return sub.granted > sub.given && (sub.grantedBytes > sub.givenBytes || sub.empty);
 }
 
+/** The user's thread gives a sign every 250 ms while it is not blocked. */
+const heardMs = 400;
+const silentMs = 2000;
+
+/**
+ * Whether the user's thread was heard of lately enough for more to be handed to it. One that is blocked lets its leases run out:
+ * taken by it again, they would stay with it, and count as attempts.
+ */
+export function isHeard({ taker }: GroupSub, silentForMs: number): boolean {
+  return silentForMs < Math.max(heardMs, Math.min(silentMs, taker.leaseMs / 2));
+}
+
 /** How long a little room waits to become more. */
 const smallMs = 3;
 

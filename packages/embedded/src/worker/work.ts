@@ -4,7 +4,7 @@ import type { Grab } from "../sql/lease.ts";
 import { settleAll } from "../sql/settle.ts";
 import { isPlain, runPlain, unknownCall } from "./calls.ts";
 import type { Calls, FromWorker } from "./protocol.ts";
-import { handOver, hasRoom, type Post, refreshGroups, take } from "./serve.ts";
+import { handOver, hasRoom, isHeard, type Post, refreshGroups, take } from "./serve.ts";
 import type { Session } from "./session.ts";
 import type { GroupSub, Sub } from "./state.ts";
 import { type CallMessage, type PublishMessage, type SettleMessage, toBatch, toSettled } from "./unpack.ts";
@@ -14,7 +14,8 @@ export interface Work {
   readonly batches: readonly PublishMessage[];
   readonly settles: readonly SettleMessage[];
   readonly calls: readonly CallMessage[];
-  readonly fetch: boolean;
+  /** Fetches too: for how many ms nothing was heard of the user's thread. */
+  readonly fetch: number | undefined;
 }
 
 /** After its commit. */
@@ -65,9 +66,9 @@ export function runWork(
         markReaders(appended, subs, session, ordered);
       }
       for (const call of work.calls) answers.push(runCall(session, call, loopCalls));
-      if (work.fetch) {
+      if (work.fetch !== undefined) {
         for (const sub of subs.values()) {
-          if (sub.kind !== "group" || !hasRoom(sub) || !(sub.dirty || woken)) continue;
+          if (sub.kind !== "group" || !hasRoom(sub) || !isHeard(sub, work.fetch) || !(sub.dirty || woken)) continue;
           const taken = take(session, sub);
           if (taken.length > 0) grabs.push([sub, taken]);
         }
