@@ -145,6 +145,32 @@ for (const memory of shapes) {
         );
       }));
 
+    test("stay when the caller's own function throws, and can be had again", () =>
+      withLetters(3, async ({ letters, during }) => {
+        const where = ({ message }: { readonly message: { readonly id: string } }): boolean => {
+          if (message.id === "id-1") throw new Error("no such tenant");
+          return false;
+        };
+        await during(assert.rejects(letters.discard({ where }), { message: "no such tenant" }));
+        assert.deepEqual(numbers(await during(letters.list())), [0, 1, 2]);
+      }));
+
+    test("stay, all of them, around one that is replayed far behind", () =>
+      withLetters(450, async ({ t, letters, handled, repair, during }) => {
+        repair();
+        const chosen = ({ message }: { readonly message: { readonly id: string } }): boolean => message.id === "id-420";
+        assert.deepEqual(await during(letters.replay({ where: chosen })), { matched: 1, replayed: 1, left: 449 });
+        await t.advance("1m");
+        assert.deepEqual(
+          handled.map(({ n }) => n),
+          [420],
+        );
+        const left = new Set(numbers(await during(letters.list())));
+        assert.equal(left.size, 449);
+        assert.equal(left.has(420), false);
+        assert.equal(await during(letters.count()), 449);
+      }));
+
     test("a process that dies during a replay loses none: the next replay goes on, with the same ids", () =>
       withLetters(4, async ({ t, letters, handled, repair, during }) => {
         repair();

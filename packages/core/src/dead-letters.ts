@@ -99,7 +99,9 @@ export function createDeadLetters(options: DeadLettersOptions): DeadLetters {
         const batch = await nextWithin(batches, signal);
         if (batch === undefined) return;
         for (const delivery of batch) {
-          const decision = signal.aborted ? "stop" : await decide({ letter: letterOf(delivery.message), original: delivery.message, position: delivery.position, delivery });
+          const decision = signal.aborted
+            ? "stop"
+            : await decide({ letter: letterOf(delivery.message), original: delivery.message, position: delivery.position, delivery });
           if (decision === "remove") {
             await subscription.settle([{ kind: "ack", delivery }]);
             passed = kept.length;
@@ -149,7 +151,7 @@ export function createDeadLetters(options: DeadLettersOptions): DeadLetters {
       batches.next().then(
         (result) => end(result.done === true ? undefined : result.value),
         (error: unknown) => {
-          reject(error as Error);
+          reject(error);
           end(undefined);
         },
       );
