@@ -43,6 +43,7 @@ function startHere(rig: Rig, broker: Broker, script: Script, write: (record: Uns
   const exited = Promise.withResolvers<"crashed" | "ended">();
   const transport = rig.raw(broker);
   const stored = script.role === "consumer" ? script.store : undefined;
+  const store = stored === undefined ? undefined : rig.target.store?.(broker.connection, { joined: stored === "joined" });
   let dead = false;
   const go = Promise.withResolvers<void>();
   const die = (): Promise<never> => {
@@ -54,7 +55,7 @@ function startHere(rig: Rig, broker: Broker, script: Script, write: (record: Uns
   };
   const acting = act(script, {
     transport,
-    store: stored === undefined ? undefined : rig.target.store?.(broker.connection, { joined: stored === "joined" }),
+    store,
     write: (record) => {
       if (!dead) write(record);
     },
@@ -70,6 +71,8 @@ function startHere(rig: Rig, broker: Broker, script: Script, write: (record: Uns
   rig.defer(async () => {
     if (dead) await transport.close();
     await acting.bus.close({ drain: 0 });
+    // Whoever crashed did not get to it.
+    await store?.close();
   });
   return { script, ready: acting.ready, done: acting.done, exited: exited.promise, go: () => go.resolve(), kill: () => void die(), stop };
 }

@@ -14,8 +14,9 @@ export type ChildOrder =
       readonly leaseMs: number;
       readonly holdMs: number | undefined;
     }
-  /** One batch after the other until it is told to stop. */
-  | { readonly do: "flood"; readonly topic: string; readonly batch: number }
+  /** One batch after the other until it is told to stop; with `waits` from when it is told to go. */
+  | { readonly do: "flood"; readonly topic: string; readonly batch: number; readonly waits?: boolean }
+  | { readonly do: "go" }
   | { readonly do: "publish"; readonly topic: string; readonly bodies: readonly string[]; readonly key?: string }
   | { readonly do: "stop" };
 
@@ -35,6 +36,7 @@ export type ChildTold =
 const now = (): number => Number(process.hrtime.bigint()) / 1e6;
 const tell = (told: ChildTold): void => void process.send?.(told);
 let stopped = false;
+const go = Promise.withResolvers<void>();
 
 async function run(transport: EmbeddedTransport, order: ChildOrder): Promise<void> {
   if (order.do === "consume") {
@@ -65,6 +67,7 @@ async function run(transport: EmbeddedTransport, order: ChildOrder): Promise<voi
     }
   } else if (order.do === "flood") {
     tell({ kind: "ready" });
+    if (order.waits === true) await go.promise;
     let count = 0;
     let longestMs = 0;
     while (!stopped) {
@@ -91,6 +94,7 @@ if (process.argv[2] !== undefined && process.send !== undefined) {
   await transport.connect({ signal: never, onStatus: () => undefined });
   process.on("message", (next: ChildOrder) => {
     if (next.do === "stop") stopped = true;
+    else if (next.do === "go") go.resolve();
     else void run(transport, next);
   });
   await run(transport, order);

@@ -115,9 +115,11 @@ test("a message of one process is noticed by another one soon", async (t) => {
 
 test("four processes that publish flat out all get their turn", async (t) => {
   const path = tempFile(t);
-  const children = await Promise.all([0, 1, 2, 3].map(() => startChild(t, path, { do: "flood", topic: "a", batch: 50 })));
+  const children = await Promise.all([0, 1, 2, 3].map(() => startChild(t, path, { do: "flood", topic: "a", batch: 50, waits: true })));
   const transport = await openTransport(t, { path });
   await transport.declare?.({ topics: ["a"], groups: [] });
+  // Together: who starts first would have a lead that says nothing about turns.
+  for (const child of children) child.tell({ do: "go" });
   await until("some thousands", async () => {
     const rows = await transport.client.query("select next from waybill_streams where id = 0");
     return Number(rows[0]?.["next"]) > 20_000;
