@@ -16,7 +16,7 @@ import { monotonicMs } from "./sql/clock.ts";
 import type { Deliver, Grant, SubscribeCall } from "./worker/protocol.ts";
 
 /** Deliveries unpacked in one go: more at once would hold up the event loop. */
-const maxSlice = 250;
+const maxSlice = 125;
 const settleMs = 30_000;
 
 /** The user thread's half of a subscription. The worker fetches only what was granted: credit less what is in hand. */

@@ -47,7 +47,7 @@ export interface Leasing {
   nextLease(): number;
 }
 
-const maxGrab = 500;
+const maxGrab = 1000;
 
 /** In a write transaction. Takes what the room allows from the group, exceptions first, then the stretch after its cursor. */
 export function grab(on: Leasing, group: Group, taker: Taker, room: Room): Grab[] {
