@@ -31,10 +31,10 @@ export function lacks(transport: Transport, name: CapabilityName, what: string, 
 
 /** Throws `CAPABILITY` for the first thing that the plan needs and the transport does not have. */
 export function checkPlan(transport: Transport, plan: Plan): void {
-  const topic = plan.topic;
-  const can = transport.capabilities(topic);
+  const subject = plan.topic ?? plan.pattern;
+  const can = transport.capabilities(subject);
   const need = (name: CapabilityName, what: string): void => {
-    if (can[name].level === "none") throw lacks(transport, name, what, topic ?? plan.pattern);
+    if (can[name].level === "none") throw lacks(transport, name, what, subject);
   };
   need("groups", "group");
   if (plan.pattern !== undefined) need("patterns", "pattern");

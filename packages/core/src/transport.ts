@@ -282,7 +282,7 @@ export interface Transport<PublishNative = unknown, SubscribeNative = unknown> {
   /** The way out: the client library's own object. */
   readonly client: unknown;
   readonly lanes: Lanes;
-  /** After `connect` the truth; before it, what the configuration could give at most. */
+  /** Of a topic or pattern, or at least of every one. After `connect` the truth; before it, what the configuration could give at most. */
   capabilities(topic?: string): Capabilities;
   /** Once. Rejects with `AUTH`, `TLS`, `CONFIG`, `FILE_VERSION`, `CORRUPT` (final) or a retryable error (the core tries again, with a new call). */
   connect(options: ConnectOptions): Promise<void>;
