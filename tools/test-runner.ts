@@ -110,13 +110,12 @@ async function runFile(file: string, timeoutMs: number, options: RunOptions, res
     let tests = 0;
     let passed = 0;
     let failed = 0;
+    let skipped = 0;
     for (const line of lines) {
       if (!line.suite) {
         tests += 1;
-        if (line.skipped) {
-          result.skipped += 1;
-          options.print(`  skipped: ${line.name} (${relative(options.root, file)})`);
-        } else if (line.ok) passed += 1;
+        if (line.skipped) skipped += 1;
+        else if (line.ok) passed += 1;
         else failed += 1;
       } else if (!line.ok && line.error !== "") failed += 1; // a hook of the suite
       if (!line.ok && line.error !== "") problems.push(`${line.name}\n${indent(line.error ?? "")}`);
@@ -136,16 +135,19 @@ async function runFile(file: string, timeoutMs: number, options: RunOptions, res
     else if (tests === 0 && options.name === undefined) add("has no tests");
     for (const what of left) add(`left behind: ${what}`);
     result.tests += tests;
+    result.skipped += skipped;
     result.passed += passed;
     result.failed += failed;
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
     const shown = relative(options.root, file);
+    const count = skipped === 0 ? `${tests} tests` : `${tests} tests (${skipped} skipped)`;
     if (failed > 0) {
       const text = output.text();
       const detail = `${shown}\n${indent(problems.join("\n"))}${text === "" ? "" : `\n  its output:\n${indent(indent(text))}`}`;
       result.failures.push(detail);
-      options.print(`FAILED  ${shown}  ${tests} tests  ${seconds} s`);
-    } else if (tests > 0) options.print(`ok      ${shown}  ${tests} tests  ${seconds} s`);
+      options.print(`FAILED  ${shown}  ${count}  ${seconds} s`);
+      for (const problem of problems) options.print(`  ✖ ${problem.split("\n", 2).join(": ").replaceAll(/\s+/g, " ").slice(0, 300)}`);
+    } else if (tests > 0) options.print(`ok      ${shown}  ${count}  ${seconds} s`);
   } finally {
     homes.delete(home);
     rmSync(home, { recursive: true, force: true, maxRetries: 3 });

@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { isForChildren } from "./suite-process.ts";
 import type { ChildLine, ChildOrder } from "./child.ts";
 import type { UnsequencedRecord } from "./history.ts";
 import { historyVersion } from "./history.ts";
@@ -138,8 +139,6 @@ function startChild(rig: Rig, broker: Broker, script: Script, write: (record: Un
     },
   };
 }
-
-const isForChildren = (argument: string): boolean => argument.startsWith("--conditions") || argument.startsWith("--disable-warning");
 
 /** The last line of a killed process may be cut short. */
 function parse(text: string): ChildLine | undefined {

@@ -1,37 +1,34 @@
 import { after, before, describe, it } from "node:test";
-import { loadTarget } from "./load-target.ts";
-import { atOnce, rigOptions, runCase, selectCases } from "./run-suite.ts";
+import { atOnce, selectCases } from "./run-suite.ts";
 import type { Case } from "./case.ts";
 import type { SuiteOptions } from "./run-suite.ts";
-import type { Broker, ConformanceTarget } from "./target.ts";
+import { startSuiteProcess } from "./suite-process.ts";
+import type { SuiteProcess } from "./suite-process.ts";
 
 /**
- * Binds the suite to `node:test`: one test a case. `module` exports `target`; child processes import it too.
- * `CONFORMANCE_SEED` in the environment replays what a failure printed.
+ * Binds the suite to `node:test`: one test a case, run in one process beside it. `module` exports `target`; child processes
+ * import it too. `CONFORMANCE_SEED` in the environment replays what a failure printed.
  */
-export function conformance(module: URL, options: SuiteOptions = {}): void {
+export function conformance(module: URL, options: Pick<SuiteOptions, "full" | "only" | "seed" | "waitMs"> = {}): void {
   const seed = options.seed ?? Number(process.env["CONFORMANCE_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
   describe(`conformance, seed ${seed}`, { concurrency: false }, () => {
-    let target: ConformanceTarget;
-    let broker: Broker;
+    let suite: SuiteProcess | undefined;
     before(async () => {
-      target = await loadTarget(module);
-      broker = await target.start();
+      const { full = false, waitMs } = options;
+      suite = await startSuiteProcess({ module: module.href, seed, full, ...(waitMs === undefined ? {} : { waitMs }) });
     });
-    after(async () => {
-      await broker?.[Symbol.asyncDispose]();
-    });
-    const selected = selectCases(options.only, options.cases);
+    after(() => suite?.close());
     const bound = (each: Case): void => {
       it(each.name, async (test) => {
-        const result = await runCase(each, rigOptions(target, broker, { module, ...options, seed }));
-        if (result.outcome === "failed") {
+        const result = await suite?.run(each.name);
+        if (result === undefined || result.outcome === "failed") {
           test.diagnostic(`replay with CONFORMANCE_SEED=${seed}`);
-          throw result.error;
+          throw new Error(`${String(result?.error)}\nreplay with CONFORMANCE_SEED=${seed}`);
         }
         if (result.outcome === "untested") test.skip(result.why);
       });
     };
+    const selected = selectCases(options.only);
     for (const each of selected) if (each.together !== true) bound(each);
     describe("with processes of their own", { concurrency: atOnce }, () => {
       for (const each of selected) if (each.together === true) bound(each);

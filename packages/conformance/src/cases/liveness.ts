@@ -84,12 +84,16 @@ export const livenessCases: readonly Case[] = [
         return process.getActiveResourcesInfo().filter((name) => name !== "Timeout" && name !== "Immediate").length;
       };
       const before = await settle();
-      const heap = await used();
       const times = rig.target.processes ? rig.scale(20, 300) : rig.scale(200, 1_000);
-      await cycle(times);
-      await rig.until("as many resources as before", async () => (await settle()) <= before);
-      const grown = ((await used()) - heap) / times;
-      assert(grown < 64 * 1024, `${Math.round(grown / 1024)} KiB a cycle`);
+      // What leaks, leaks in every round; what is made once (compiled code, tables) does not.
+      const grown: number[] = [];
+      for (let round = 0; round < 3 && (round === 0 || Math.min(...grown) >= 64 * 1_024); round += 1) {
+        const heap = await used();
+        await cycle(times);
+        await rig.until("as many resources as before", async () => (await settle()) <= before);
+        grown.push(((await used()) - heap) / times);
+      }
+      assert(Math.min(...grown) < 64 * 1_024, `${grown.map((bytes) => Math.round(bytes / 1_024)).join(", ")} KiB a cycle`);
       rig.saw(times * 10);
     },
   },

@@ -1,0 +1,35 @@
+/** Runs the cases that it is told to, on one broker, until its parent goes. */
+import { cases } from "./cases/index.ts";
+import { loadTarget } from "./load-target.ts";
+import { rigOptions, runCase } from "./run-suite.ts";
+import type { RunOrder, SuiteAnswer, SuiteOrder } from "./suite-process.ts";
+import { textOf } from "./table.ts";
+
+const order = JSON.parse(process.argv[2] ?? "") as SuiteOrder;
+const left = Promise.withResolvers<void>();
+process.once("disconnect", left.resolve);
+
+/** A parent that is gone hears nothing. */
+function answer(told: SuiteAnswer): void {
+  if (process.connected) process.send?.(told, undefined, undefined, () => undefined);
+}
+
+const module = new URL(order.module);
+try {
+  const target = await loadTarget(module);
+  const broker = await target.start();
+  const options = rigOptions(target, broker, { ...order, module });
+  process.on("message", async ({ run }: RunOrder) => {
+    const named = cases.find(({ name }) => name === run);
+    if (named === undefined) throw new Error(`no case is named "${run}"`);
+    const { error, ...result } = await runCase(named, options);
+    answer({ result: error === undefined ? result : { ...result, error: textOf(error) } });
+  });
+  answer({ told: "ready" });
+  if (process.connected) await left.promise;
+  await broker[Symbol.asyncDispose]();
+} catch (error) {
+  answer({ failed: textOf(error) });
+  process.exitCode = 1;
+  if (process.connected) process.disconnect();
+}
