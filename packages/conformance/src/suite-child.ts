@@ -19,12 +19,13 @@ try {
   const target = await loadTarget(module);
   const broker = await target.start();
   const options = rigOptions(target, broker, { ...order, module });
-  process.on("message", async ({ run }: RunOrder) => {
-    const named = cases.find(({ name }) => name === run);
-    if (named === undefined) throw new Error(`no case is named "${run}"`);
+  const run = async (name: string): Promise<void> => {
+    const named = cases.find((each) => each.name === name);
+    if (named === undefined) throw new Error(`no case is named "${name}"`);
     const { error, ...result } = await runCase(named, options);
     answer({ result: error === undefined ? result : { ...result, error: textOf(error) } });
-  });
+  };
+  process.on("message", ({ run: name }: RunOrder) => void run(name));
   answer({ told: "ready" });
   if (process.connected) await left.promise;
   await broker[Symbol.asyncDispose]();
