@@ -1,1 +1,2 @@
-export {};
+export { installBroker, startBroker } from "./start.ts";
+export type { BrokerName, BrokerNode, RunningBroker, StartOptions } from "./types.ts";
