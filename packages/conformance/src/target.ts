@@ -1,4 +1,5 @@
 import type { Clock, Store, Transport } from "@waybill/core";
+import type { Wire } from "./proxy.ts";
 
 /** Plain data, so that it can be handed to another process. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [name: string]: Json };
@@ -10,7 +11,10 @@ export type Json = null | boolean | number | string | readonly Json[] | { readon
 export interface ConformanceTarget {
   /** For people: `memory-log`, `embedded`. */
   readonly name: string;
-  /** A fresh broker, or file: what other runs left behind is not in it. Where it keeps time by a clock of ours, by `clock`. */
+  /**
+   * A fresh broker, or file: what other runs left behind is not in it. Where it keeps time by a clock of ours, by `clock`.
+   * Several brokers may be parts of one server (cases that stop, kill or pause it run alone); each has a network of its own.
+   */
   start(clock?: Clock): Promise<Broker>;
   /** A transport of its own on that broker, not yet connected. */
   open(connection: Json): Transport;
@@ -31,6 +35,32 @@ export interface ConformanceTarget {
 export interface Broker extends AsyncDisposable {
   readonly connection: Json;
   readonly faults: Faults;
+  /** Of the server, as it says it: printed with every table. */
+  readonly version?: string;
+  /** Somebody else's server: what would stop it is not tested, and the run counts as failed unless `BROKERS=available`. */
+  readonly borrowed?: boolean;
+  /** Another client of this server, which knows nothing of Waybill. */
+  readonly foreign?: Foreign;
+}
+
+/** The bare client library, used the obvious way. */
+export interface Foreign {
+  /** Publishes these bytes to the topic, without a header, property or key of ours. */
+  publish(topic: string, body: Uint8Array): Promise<void>;
+  /** Takes part in the topic from when it resolves, and yields what is published: body and headers (properties) as this client shows them. */
+  read(topic: string): Promise<ForeignReader>;
+}
+export interface ForeignReader {
+  next(): Promise<{ readonly body: Uint8Array; readonly headers: Readonly<Record<string, string>> }>;
+  close(): Promise<void>;
+}
+
+/** Between the transports that `open` makes of this broker's connection, in any process, and its servers: a proxy, or one before each server. */
+export interface Network extends Wire {
+  /** The same broker past this network: no fault of it reaches who connects by it. */
+  readonly direct: Json;
+  /** How long a transport of this target may take to find out that nothing arrives any more: heartbeats, keep-alives, request time-outs. */
+  readonly noticesWithinMs: number;
 }
 
 /** What can be done to a broker. What is left out cannot be done to it, and its cases are reported as untested. */
@@ -43,6 +73,14 @@ export interface Faults {
   /** Away, and back with what it kept. */
   readonly stop?: () => Promise<void> | void;
   readonly start?: () => Promise<void> | void;
+  /** The server's processes end, as by kill -9; `start` brings them back with what they kept. */
+  readonly kill?: () => Promise<void> | void;
+  /** All processes of the server stand still (SIGSTOP) until `resume`; their connections stay. */
+  readonly pause?: () => void;
+  readonly resume?: () => void;
+  readonly network?: Network;
+  /** Deletes on the server, behind the transports' backs, all that topic and group are made of there. */
+  readonly wipe?: (topic: string, group: string) => Promise<void>;
   /** The process of this transport dies: nothing of it is said or sent any more. */
   readonly crash?: (transport: Transport) => void;
   /** No room any more; answers how to make room again. */

@@ -78,7 +78,8 @@ function packDeliveries(
   if (items.length === 0) return undefined;
   let bytes = 0;
   for (let i = 0; i < items.length; i++) bytes += items[i]!.record.length;
-  const data = Buffer.allocUnsafeSlow(bytes);
+  const together = togetherIn(items, bytes);
+  const data = together ?? Buffer.allocUnsafeSlow(bytes);
   const meta = new Float64Array(items.length * deliverStride);
   const notes: [number, string][] = [];
   const streams: Stream[] = [];
@@ -90,7 +91,7 @@ function packDeliveries(
       entry = streams.indexOf(item.stream);
       if (entry < 0) entry = streams.push(item.stream) - 1;
     }
-    data.set(item.record, end);
+    if (together === undefined) data.set(item.record, end);
     end += item.record.length;
     meta[at++] = end;
     meta[at++] = item.seq;
@@ -112,4 +113,16 @@ function packDeliveries(
     notes,
     bytes,
   };
+}
+
+/** The one buffer whose whole content these records are, as they were read; there is nothing to copy then. */
+function togetherIn(items: readonly Item[], bytes: number): Uint8Array<ArrayBuffer> | undefined {
+  const { buffer } = items[0]!.record;
+  if (buffer.byteLength !== bytes || !(buffer instanceof ArrayBuffer)) return undefined;
+  for (let i = 0, at = 0; i < items.length; i++) {
+    const { record } = items[i]!;
+    if (record.buffer !== buffer || record.byteOffset !== at) return undefined;
+    at += record.length;
+  }
+  return new Uint8Array(buffer);
 }
