@@ -72,7 +72,7 @@ async function plan({ watch, installed, nodes, settings, advertise }: PlanOption
   const names = Array.from({ length: nodes }, (_, index) => `waybill${index + 1}@localhost`);
   const own = { ...(nodes > 1 ? { cluster_partition_handling: "pause_minority" } : {}), ...settings };
   const environment = { ERL_EPMD_PORT: String(epmdPort), ERL_EPMD_ADDRESS: "127.0.0.1", LC_ALL: "C.UTF-8" };
-  const inside = (command: Command): Command => (installed.home === "/" ? command : chrooted(installed.home, watch.folder, command));
+  const inside = (command: Command): Command => (installed.home === "/" ? command : chrooted(installed.home, command));
   const plans: NodePlan[] = [];
   for (let index = 0; index < nodes; index += 1) {
     const [port = 0, managementPort = 0, distributionPort = 0] = ports.slice(1 + index * 3);

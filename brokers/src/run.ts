@@ -7,8 +7,7 @@ export interface RunOptions {
   readonly timeoutMs: number;
   readonly cwd?: string;
   readonly env?: NodeJS.ProcessEnv;
-  /** Exit codes that are no error. Default: 0. */
-  readonly allow?: readonly number[];
+  readonly user?: { readonly uid: number; readonly gid: number };
 }
 
 /** Runs a command to its end and gives what it wrote to its standard output; an error holds its last lines. */
@@ -20,6 +19,7 @@ export function run(command: string, args: readonly string[], options: RunOption
       timeout: options.timeoutMs,
       killSignal: "SIGKILL",
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
+      ...options.user,
     });
     let output = "";
     let all = "";
@@ -30,7 +30,7 @@ export function run(command: string, args: readonly string[], options: RunOption
     child.stderr.setEncoding("utf8").on("data", (text: string) => (all = (all + text).slice(-20_000)));
     child.once("error", (cause) => reject(new Error(`${command} cannot be run`, { cause })));
     child.once("close", (code, signal) => {
-      if (code !== null && (options.allow ?? [0]).includes(code)) resolve(output);
+      if (code === 0) resolve(output);
       else reject(new Error(`${command} ${args[0] ?? ""}: ${code ?? signal ?? ""}\n${lastLines(all)}`));
     });
   });
