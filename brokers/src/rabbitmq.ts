@@ -55,7 +55,7 @@ export const rabbitmq4: Server = {
     return findOnMachine("4.0");
   },
   async install() {
-    const home = await installSuite("rabbitmq-server");
+    const home = await installSuite("rabbitmq-server", ["dash", "coreutils", "sed", "grep"]);
     const version = findServer(home, "4.0");
     if (version === undefined) throw new Error("the suite's rabbitmq-server is not 4.0");
     return { version, home };

@@ -15,8 +15,8 @@ export function findSuite(name: string): string | undefined {
   return cached(folderOf(name));
 }
 
-/** Under the lock. */
-export async function installSuite(name: string): Promise<string> {
+/** Under the lock. `more`: what its scripts use and no package depends on, because every Debian has it. */
+export async function installSuite(name: string, more: readonly string[] = []): Promise<string> {
   for (const program of ["apt-get", "dpkg-deb"]) if (findProgram(program) === undefined) throw new Error(`this machine has no ${program}`);
   const source = debianSource();
   return fillCache(folderOf(name), async (folder) => {
@@ -39,7 +39,7 @@ export async function installSuite(name: string): Promise<string> {
     };
     const options = Object.entries(settings).flatMap(([key, value]) => ["-o", `${key}=${value}`]);
     await run("apt-get", [...options, "-q", "update"], { timeoutMs: 300_000 });
-    const install = ["-q", "-y", "--download-only", "--no-install-recommends", "install", name];
+    const install = ["-q", "-y", "--download-only", "--no-install-recommends", "install", name, ...more];
     await run("apt-get", [...options, ...install], { timeoutMs: 600_000 });
     const root = join(folder, "root");
     for (const part of ["bin", "sbin", "lib", "lib64"]) {
