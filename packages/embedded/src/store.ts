@@ -4,9 +4,12 @@ import { canonical, openPlace, type Place } from "./file.ts";
 import { type Link, openLink } from "./link.ts";
 import { type EmbeddedStoreOptions, readStoreOptions, type Settings } from "./options.ts";
 import { openSection, type Section } from "./section.ts";
+import type { InboxPlace } from "./sql/inbox.ts";
 import { noHeaders } from "./sql/record.ts";
 import { beginTransaction } from "./transaction.ts";
 import type { EmbeddedTx } from "./tx.ts";
+import type { Calls } from "./worker/protocol.ts";
+import { createWake } from "./wake.ts";
 
 /** An open file, of a transport or of a store by itself. */
 export interface OpenStore {
@@ -55,7 +58,7 @@ export function embeddedStore(options: EmbeddedStoreOptions): Store<EmbeddedTx> 
         lost: () => undefined,
         held: undefined,
       });
-      open = { link, place, section: openSection({ path, settings, place, committed: () => link.tell({ t: "wake" }) }) };
+      open = { link, place, section: openSection({ path, settings, place, committed: createWake(() => link.tell({ t: "wake" })) }) };
     } catch (error) {
       place.leave();
       throw error;
@@ -103,9 +106,6 @@ export function workerSettings(path: string, settings: Settings, place: Place): 
   };
 }
 
-/** Rows that one call deletes; see `forget` of the worker. */
-const forgottenAtOnce = 5000;
-
 function createStore(
   path: string,
   settings: Settings,
@@ -127,11 +127,12 @@ function createStore(
     applied: async (group, ids) => opened().link.call("applied", { group, ids: [...ids] }),
     async forget(olderThanMs) {
       let all = 0;
-      for (;;) {
-        const gone = await opened().link.call("forget", { olderThanMs });
+      for (let after: InboxPlace | undefined = ["", ""]; after !== undefined;) {
+        const { gone, next }: Calls["forget"]["answer"] = await opened().link.call("forget", { olderThanMs, after });
         all += gone;
-        if (gone < forgottenAtOnce) return all;
+        after = next;
       }
+      return all;
     },
     outbox: {
       async take({ owner, limit, leaseMs }) {

@@ -16,6 +16,7 @@ import { monotonicMs } from "./sql/clock.ts";
 import type { Deliver, Grant, SubscribeCall } from "./worker/protocol.ts";
 
 /** Deliveries unpacked in one go: more at once would hold up the event loop. */
+const smallRoomMs = 20;
 const maxSlice = 125;
 const settleMs = 30_000;
 
@@ -65,26 +66,47 @@ export function openSubscription(options: SubscriptionOptions): OwnSubscription 
   let failure: WaybillError | undefined;
   let iterated = false;
   let telling = false;
+  /** What the worker knows of. */
+  let told = 0;
+  let smallRoom: NodeJS.Timeout | undefined;
+
+  function granted(): number {
+    return received + (!stopped && credit.messages > 0 ? credit.messages - inHand : 0);
+  }
 
   function grant(): Grant {
     const open = !stopped && credit.messages > 0;
+    told = granted();
     return {
       sub: id,
-      messages: received + (open ? credit.messages - inHand : 0),
+      messages: told,
       bytes: receivedBytes + (open ? credit.bytes - inHandBytes : 0),
       empty: inHand === 0,
-      minimum: Math.max(1, Math.min(maxSlice, Math.floor(credit.messages / 4))),
+      minimum: minimum(),
     };
+  }
+
+  /** What is worth a fetch. */
+  function minimum(): number {
+    return Math.max(1, Math.min(maxSlice, Math.floor(credit.messages / 4)));
   }
 
   /** Once for all that changes in this turn. */
   function tellGrant(): void {
     if (telling) return;
     telling = true;
+    clearTimeout(smallRoom);
+    smallRoom = undefined;
     queueMicrotask(() => {
       telling = false;
       link.tell({ t: "grant", grant: grant() });
     });
+  }
+
+  /** The worker is woken for room that is worth a fetch, else after a while. */
+  function tellRoom(): void {
+    if (inHand === 0 || granted() - told >= minimum()) tellGrant();
+    else smallRoom ??= setTimeout(tellGrant, smallRoomMs);
   }
 
   function letGo(batch: Batch, at: number): void {
@@ -132,7 +154,7 @@ export function openSubscription(options: SubscriptionOptions): OwnSubscription 
     // In hand until the commit: a rollback leaves them so.
     return options.settleIn(tx, open, () => {
       for (const one of open) note(one);
-      tellGrant();
+      tellRoom();
     });
   }
 
@@ -224,6 +246,7 @@ export function openSubscription(options: SubscriptionOptions): OwnSubscription 
     stop();
     options.disposed();
     batches.clear();
+    clearTimeout(smallRoom);
     await link.call("unsubscribe", { sub: id }, 5000).catch(() => undefined);
   }
 

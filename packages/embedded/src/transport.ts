@@ -28,6 +28,7 @@ import { openSubscription, type OwnSubscription } from "./subscription.ts";
 import { noHeaders } from "./sql/record.ts";
 import { inboxPrefix } from "./sql/pattern.ts";
 import { batchStates, type Diagnosis, type FromWorker, stateCells, type SubscribeCall } from "./worker/protocol.ts";
+import { createWake } from "./wake.ts";
 
 /** The way out: the file itself, read through the worker. */
 export interface EmbeddedClient {
@@ -135,7 +136,7 @@ function createTransport(settings: Settings, path: string): EmbeddedTransport {
         lost: (reason) => connect?.onStatus("disconnected", reason),
         held: settings.faults.held,
       });
-      const section = openSection({ path, settings, place, committed: () => link.tell({ t: "wake" }) });
+      const section = openSection({ path, settings, place, committed: createWake(() => link.tell({ t: "wake" })) });
       opened = { link, place, section };
     } catch (error) {
       place.leave();

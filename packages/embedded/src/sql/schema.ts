@@ -50,7 +50,6 @@ create index waybill_consumers_group on waybill_consumers (grp);
 create table waybill_recent (first integer primary key, at real not null, hashes blob not null);
 create table waybill_quarantine (seq integer primary key, stream integer not null, offset integer not null, reason text not null, at real not null);
 create table waybill_inbox (grp text not null, id text not null, at real not null, primary key (grp, id)) without rowid;
-create index waybill_inbox_at on waybill_inbox (at);
 create table waybill_outbox (
   row integer primary key autoincrement, key text, record blob not null, owner text, until real, at real not null);
 create index waybill_outbox_key on waybill_outbox (key, row) where key is not null;

@@ -17,8 +17,8 @@ interface PlainCall<N extends PlainName> {
   run(session: Session, args: Calls[N]["args"]): Calls[N]["answer"];
 }
 
-/** Inbox rows deleted in one transaction at most. */
-const maxForgotten = 5000;
+/** Inbox rows looked at in one transaction. */
+const forgottenAtOnce = 5000;
 
 export const plainCalls: { readonly [N in PlainName]: PlainCall<N> } = {
   inspect: {
@@ -64,7 +64,7 @@ export const plainCalls: { readonly [N in PlainName]: PlainCall<N> } = {
   applied: { writes: false, run: ({ connection }, { group, ids }) => appliedRows(connection, group, ids) },
   forget: {
     writes: true,
-    run: ({ connection, clock }, { olderThanMs }) => forgetRows(connection, clock.now() - olderThanMs, maxForgotten),
+    run: ({ connection, clock }, { olderThanMs, after }) => forgetRows(connection, clock.now() - olderThanMs, after, forgottenAtOnce),
   },
   takeOutbox: {
     writes: true,

@@ -1,3 +1,4 @@
+import type { InboxPlace } from "../sql/inbox.ts";
 import type { Browsed, Headers, Inspection, Message, OutboxRow, StartPosition, Topology } from "@waybill/core";
 import type { Failure } from "../sql/failure.ts";
 import type { Target } from "../sql/append.ts";
@@ -69,7 +70,10 @@ export interface Calls {
   };
   diagnose: { readonly args: null; readonly answer: Diagnosis };
   applied: { readonly args: { readonly group: string; readonly ids: readonly string[] }; readonly answer: readonly boolean[] };
-  forget: { readonly args: { readonly olderThanMs: number }; readonly answer: number };
+  forget: {
+    readonly args: { readonly olderThanMs: number; readonly after: InboxPlace };
+    readonly answer: { readonly gone: number; readonly next: InboxPlace | undefined };
+  };
   takeOutbox: {
     readonly args: { readonly owner: string; readonly limit: number; readonly leaseMs: number };
     readonly answer: readonly OutboxRow[];

@@ -102,7 +102,7 @@ export function isHeard({ taker }: GroupSub, silentForMs: number): boolean {
 }
 
 /** How long a little room waits to become more. */
-const smallMs = 3;
+const smallMs = 20;
 
 /** Whether there is room enough for a fetch of its own. */
 export function hasFair(sub: Sub): boolean {
