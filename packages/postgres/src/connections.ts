@@ -15,7 +15,7 @@ export interface Connections {
   close(): Promise<void>;
 }
 
-const closeMs = 5_000;
+const closeMs = 2_000;
 /** What the server is given beyond its own limit, before the link is taken for dead. */
 export const graceMs = 2_000;
 

@@ -57,12 +57,14 @@ async function bring(client: PoolClient, settings: Settings): Promise<void> {
   }
 }
 
-/** Undefined: there is no such table. */
+/** Undefined: there is no such table. Asks the catalog: a name that was looked up before is not looked up again within a transaction. */
 async function versionOf(client: PoolClient, schema: string): Promise<number | undefined> {
-  const table = `${escapeIdentifier(schema)}.migrations`;
-  const found = await client.query<{ there: boolean }>("select to_regclass($1) is not null as there", [table]);
-  if (found.rows[0]?.there !== true) return undefined;
-  const { rows } = await client.query<{ version: string | null }>(`select max(version)::text as version from ${table}`);
+  const find = "select 1 from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace";
+  const { rowCount } = await client.query(`${find} where n.nspname = $1 and c.relname = 'migrations'`, [schema]);
+  if (rowCount === 0) return undefined;
+  const { rows } = await client.query<{ version: string | null }>(
+    `select max(version)::text as version from ${escapeIdentifier(schema)}.migrations`,
+  );
   return Number(rows[0]?.version ?? 0);
 }
 
