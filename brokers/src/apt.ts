@@ -32,7 +32,10 @@ export async function aptInstall(name: string, version = ""): Promise<void> {
   }
   const restore = forbidServices();
   try {
-    await run("apt-get", [...waitForLock, "-q", "-y", "--no-install-recommends", "install", name], { timeoutMs: 600_000, env: environment });
+    await run("apt-get", [...waitForLock, "-q", "-y", "--no-install-recommends", "install", name], {
+      timeoutMs: 600_000,
+      env: environment,
+    });
   } finally {
     restore();
   }

@@ -5,7 +5,7 @@ import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, w
 import { join } from "node:path";
 import { aptInstall } from "./apt.ts";
 import { cached, cacheFolder, fillCache } from "./cache.ts";
-import { ask } from "./probe.ts";
+import { askVersion, liveBrokers } from "./kafka-probe.ts";
 import { findProgram, run } from "./run.ts";
 import type { Installed, NodePlan, Plan, PlanOptions, Server } from "./server.ts";
 
@@ -16,7 +16,10 @@ export const kafka: Server = {
   name: "kafka",
   title: "Kafka 4.1",
   clusters: true,
-  ways: ["KAFKA_HOME with its libs folder, and java 17 or newer", "org.apache.kafka:kafka_2.13 of Maven Central, with java and mvn (both by apt as root when missing)"],
+  ways: [
+    "KAFKA_HOME with its libs folder, and java 17 or newer",
+    "org.apache.kafka:kafka_2.13 of Maven Central, with java and mvn (both by apt as root when missing)",
+  ],
   async find() {
     if (java() === undefined) return undefined;
     for (const home of [process.env["KAFKA_HOME"], "/opt/kafka", cached(folderName)]) {
@@ -115,7 +118,11 @@ function ownSettings(nodes: number): Record<string, string> {
 async function plan({ watch, installed, nodes, settings, advertise }: PlanOptions): Promise<Plan> {
   const ports = await watch.reservePorts(nodes * 3);
   const cluster = clusterId();
-  const portsOf = (index: number): [number, number, number] => [ports[index * 3] ?? 0, ports[index * 3 + 1] ?? 0, ports[index * 3 + 2] ?? 0];
+  const portsOf = (index: number): [number, number, number] => [
+    ports[index * 3] ?? 0,
+    ports[index * 3 + 1] ?? 0,
+    ports[index * 3 + 2] ?? 0,
+  ];
   const own = { ...ownSettings(nodes), ...settings };
   const voters = Array.from({ length: nodes }, (_, index) => `${index + 1}@127.0.0.1:${portsOf(index)[2]}`).join(",");
   const logging = join(watch.folder, "log4j2.properties");
@@ -166,13 +173,28 @@ async function plan({ watch, installed, nodes, settings, advertise }: PlanOption
         ],
         cwd: folder,
       },
-      probe: async () => {
-        await askVersion("127.0.0.1", port);
+      async probe() {
+        const live = await liveBrokers("127.0.0.1", port);
+        if (!live.includes(index + 1)) throw new Error("the broker is not in its cluster so far");
         return installed.version;
       },
     });
   }
-  return { settings: own, nodes: plans, url: `kafka://127.0.0.1:${plans[0]?.port ?? 0}`, stopSignal: "SIGTERM" };
+  return {
+    settings: own,
+    nodes: plans,
+    url: `kafka://127.0.0.1:${plans[0]?.port ?? 0}`,
+    stopSignal: "SIGTERM",
+    ...(nodes > 1 ? { formed: () => formed(plans) } : {}),
+  };
+}
+
+/** Every node knows all nodes as living. */
+async function formed(plans: readonly NodePlan[]): Promise<void> {
+  for (const plan of plans) {
+    const live = await liveBrokers("127.0.0.1", plan.port);
+    if (live.length !== plans.length) throw new Error(`${live.length} of ${plans.length} brokers`);
+  }
 }
 
 const log4j = `status=error
@@ -183,20 +205,3 @@ appender.console.layout.pattern=%d %p %m (%c{1})%n
 rootLogger.level=warn
 rootLogger.appenderRef.console.ref=console
 `;
-
-/** ApiVersions, version 3: answered when the broker handles requests. Kafka names no version, only its features. */
-function askVersion(host: string, port: number): Promise<string> {
-  const body = Buffer.from([0, 18, 0, 0, 0, 0, 0, 1, 0xff, 0xff]);
-  const size = Buffer.alloc(4);
-  size.writeUInt32BE(body.length);
-  return ask({
-    host,
-    port,
-    first: Buffer.concat([size, body]),
-    answer(received) {
-      if (received.length < 4 || received.length < 4 + received.readUInt32BE(0)) return undefined;
-      if (received.readInt16BE(8) !== 0) throw new Error(`error code ${received.readInt16BE(8)}`);
-      return "";
-    },
-  });
-}

@@ -47,8 +47,19 @@ async function install(): Promise<Installed> {
   const go = findGo();
   if (go === undefined) throw new Error("the go of this machine and of its apt is older than 1.21");
   const folder = await fillCache(folderName, async (partial) => {
-    const temporary = { GOBIN: partial, GOFLAGS: "-modcacherw", GOPATH: join(partial, "go"), GOCACHE: join(partial, "build"), GOTOOLCHAIN: "auto", CGO_ENABLED: "0" };
-    await run(go, ["install", `github.com/nats-io/nats-server/v2@v${release}`], { timeoutMs: 600_000, cwd: partial, env: { ...process.env, ...temporary } });
+    const temporary = {
+      GOBIN: partial,
+      GOFLAGS: "-modcacherw",
+      GOPATH: join(partial, "go"),
+      GOCACHE: join(partial, "build"),
+      GOTOOLCHAIN: "auto",
+      CGO_ENABLED: "0",
+    };
+    await run(go, ["install", `github.com/nats-io/nats-server/v2@v${release}`], {
+      timeoutMs: 600_000,
+      cwd: partial,
+      env: { ...process.env, ...temporary },
+    });
     for (const part of ["go", "build"]) rmSync(join(partial, part), { recursive: true, force: true });
   });
   return { version: release, home: join(folder, "nats-server") };
@@ -101,13 +112,19 @@ async function plan({ watch, installed, nodes, settings, advertise }: PlanOption
 /** Every node knows all nodes and the leader of JetStream's own group. */
 async function formed(plans: readonly NodePlan[]): Promise<void> {
   for (const plan of plans) {
-    const { meta_cluster: meta } = (await monitored(plan.ports["monitor"] ?? 0, "jsz")) as { meta_cluster?: { leader?: string; cluster_size?: number } };
-    if (!meta?.leader || meta.cluster_size !== plans.length) throw new Error(`${meta?.cluster_size ?? 0} of ${plans.length} nodes, leader ${meta?.leader ?? "none"}`);
+    const { meta_cluster: meta } = (await monitored(plan.ports["monitor"] ?? 0, "jsz")) as {
+      meta_cluster?: { leader?: string; cluster_size?: number };
+    };
+    if (!meta?.leader || meta.cluster_size !== plans.length)
+      throw new Error(`${meta?.cluster_size ?? 0} of ${plans.length} nodes, leader ${meta?.leader ?? "none"}`);
   }
 }
 
 async function monitored(port: number, path: string): Promise<unknown> {
-  const response = await fetch(`http://127.0.0.1:${port}/${path}`, { signal: AbortSignal.timeout(3_000), headers: { connection: "close" } });
+  const response = await fetch(`http://127.0.0.1:${port}/${path}`, {
+    signal: AbortSignal.timeout(3_000),
+    headers: { connection: "close" },
+  });
   const text = await response.text();
   if (!response.ok) throw new Error(`${path} answers ${response.status}`);
   return JSON.parse(text) as unknown;

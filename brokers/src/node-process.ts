@@ -29,7 +29,7 @@ export function nodeProcess(watch: Watch, label: string, part: string, command: 
   const roots: Root[] = [];
   const log = (): string => {
     try {
-      return lastLines(readFileSync(logFile, "utf8"));
+      return lastLines(readFileSync(logFile, "utf8"), 40);
     } catch {
       return "";
     }

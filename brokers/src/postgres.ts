@@ -32,7 +32,9 @@ function findOnMachine(): Installed | undefined {
   const folders = [`/usr/lib/postgresql/${major}/bin`, ...(onPath === undefined ? [] : [join(onPath, "..")])];
   for (const home of folders) {
     if (!existsSync(join(home, "initdb")) || !existsSync(join(home, "postgres"))) continue;
-    const version = spawnSync(join(home, "postgres"), ["--version"], { encoding: "utf8", timeout: 10_000 }).stdout?.match(/(\d+\.\d+)/)?.[1];
+    const version = spawnSync(join(home, "postgres"), ["--version"], { encoding: "utf8", timeout: 10_000 }).stdout?.match(
+      /(\d+\.\d+)/,
+    )?.[1];
     if (version?.startsWith(`${major}.`)) return { version, home };
   }
   return undefined;
@@ -105,7 +107,7 @@ function askVersion(host: string, port: number, user: string): Promise<string> {
     port,
     first,
     answer(received) {
-      for (let at = 0; at + 5 <= received.length; ) {
+      for (let at = 0; at + 5 <= received.length;) {
         const end = at + 1 + received.readUInt32BE(at + 1);
         if (end > received.length) return undefined;
         const kind = received.toString("latin1", at, at + 1);

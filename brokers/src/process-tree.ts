@@ -47,7 +47,7 @@ export function processesOf(mark: string, roots: readonly Root[]): number[] {
     if (one.pid === process.pid) continue;
     if (leaders.has(one.pid) || leaders.has(one.session) || leaders.has(one.group) || carries(one.pid, mark)) found.add(one.pid);
   }
-  for (let grown = true; grown; ) {
+  for (let grown = true; grown;) {
     grown = false;
     for (const one of all) {
       if (!found.has(one.parent) || found.has(one.pid) || one.pid === process.pid) continue;

@@ -10,6 +10,13 @@ import type { Command, Installed, NodePlan, Plan, PlanOptions, Server } from "./
 
 const header = Buffer.from("AMQP\0\0\x09\x01", "latin1");
 const user = "guest";
+const formation = { "cluster_formation.peer_discovery_backend": "classic_config" };
+const formation3 = {
+  ...formation,
+  "cluster_formation.discovery_retry_limit": "1",
+  "cluster_formation.randomized_startup_delay_range.min": "0",
+  "cluster_formation.randomized_startup_delay_range.max": "1",
+};
 const libraries = "usr/lib/rabbitmq/lib";
 
 /** The version of RabbitMQ below `root` that begins with `wanted`. */
@@ -73,6 +80,7 @@ async function plan({ watch, installed, nodes, settings, advertise }: PlanOption
   const own = { ...(nodes > 1 ? { cluster_partition_handling: "pause_minority" } : {}), ...settings };
   const environment = { ERL_EPMD_PORT: String(epmdPort), ERL_EPMD_ADDRESS: "127.0.0.1", LC_ALL: "C.UTF-8" };
   const inside = (command: Command): Command => (installed.home === "/" ? command : chrooted(installed.home, command));
+  const isThree = installed.version.startsWith("3.");
   const plans: NodePlan[] = [];
   for (let index = 0; index < nodes; index += 1) {
     const [port = 0, managementPort = 0, distributionPort = 0] = ports.slice(1 + index * 3);
@@ -88,7 +96,7 @@ async function plan({ watch, installed, nodes, settings, advertise }: PlanOption
       "management.tcp.port": String(managementPort),
       "log.console": "true",
       "log.file": "false",
-      ...(nodes > 1 ? { "cluster_formation.peer_discovery_backend": "classic_config" } : {}),
+      ...(nodes === 1 ? {} : isThree ? formation3 : formation),
       ...Object.fromEntries(nodes > 1 ? names.map((name, at) => [`cluster_formation.classic_config.nodes.${at + 1}`, name]) : []),
       ...own,
     };
@@ -134,6 +142,7 @@ async function plan({ watch, installed, nodes, settings, advertise }: PlanOption
     side: inside({ program: epmd(), args: ["-port", String(epmdPort), "-address", "127.0.0.1"], env: environment }),
     url: `amqp://${user}:${user}@127.0.0.1:${first?.port ?? 0}`,
     stopSignal: "SIGTERM",
+    firstAlone: isThree, // three that begin together found three clusters
     ...(nodes > 1 ? { formed: () => formed(first?.ports["management"] ?? 0, nodes) } : {}),
   };
 

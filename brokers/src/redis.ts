@@ -43,7 +43,12 @@ function fromSuite(name: BrokerName, title: string, program: string, wanted: str
   };
 }
 
-function common(name: BrokerName, title: string, program: string, wanted: string): Pick<Server, "name" | "title" | "clusters" | "plan" | "ask" | "defaultPort"> {
+function common(
+  name: BrokerName,
+  title: string,
+  program: string,
+  wanted: string,
+): Pick<Server, "name" | "title" | "clusters" | "plan" | "ask" | "defaultPort"> {
   void wanted;
   return {
     name,

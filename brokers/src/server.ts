@@ -35,6 +35,8 @@ export interface Plan {
   readonly url: string;
   readonly stopSignal: NodeJS.Signals;
   readonly endSignal?: NodeJS.Signals;
+  /** The first node serves before the others start. */
+  readonly firstAlone?: boolean;
   /** Throws while the nodes do not form one cluster. */
   formed?(): Promise<void>;
 }

@@ -73,7 +73,11 @@ async function bringUp(server: Server, plan: Plan, watched: Watch): Promise<Runn
   const processes = plan.nodes.map((node, index) =>
     nodeProcess(watched, `${server.title}, node ${index + 1}`, `node-${index + 1}`, node.command),
   );
-  await Promise.all(processes.map(async (process, index) => (version = await process.start(plan.nodes[index]?.probe ?? (async () => "")))));
+  const start = async (process: NodeProcess, index: number): Promise<void> => {
+    version = await process.start((plan.nodes[index] as NodePlan).probe);
+  };
+  if (plan.firstAlone === true) await start(processes[0] as NodeProcess, 0);
+  await Promise.all(processes.map(start));
   if (plan.formed !== undefined) await becomesOne(server, plan.formed, processes);
   const nodes = plan.nodes.map((node, index) => brokerNode(node, processes[index] as NodeProcess, plan));
   return {

@@ -81,7 +81,9 @@ function debianSource(): string {
 function sourceTexts(): string[] {
   const parts = "/etc/apt/sources.list.d";
   const files = existsSync(parts) ? readdirSync(parts).map((name) => join(parts, name)) : [];
-  return ["/etc/apt/sources.list", ...files].filter((file) => /\.(list|sources)$/.test(file) && existsSync(file)).map((file) => readFileSync(file, "utf8"));
+  return ["/etc/apt/sources.list", ...files]
+    .filter((file) => /\.(list|sources)$/.test(file) && existsSync(file))
+    .map((file) => readFileSync(file, "utf8"));
 }
 
 /** The same command inside `home`, with /proc, /dev and the folder of temporary files, in mounts that end with it. */

@@ -54,10 +54,14 @@ export async function watch(name: string): Promise<Watch> {
   const waiting: ((reply: Reply) => void)[] = [];
   createInterface({ input: child.stdout }).on("line", (line) => waiting.shift()?.(JSON.parse(line) as Reply));
   const next = (): Promise<Reply> =>
-    within(replyWithinMs, `the watcher of ${name}`, new Promise<Reply>((resolve, reject) => {
-      waiting.push(resolve);
-      void ended.then(() => reject(new Error(`the watcher of ${name} ended: ${errors}`)));
-    }));
+    within(
+      replyWithinMs,
+      `the watcher of ${name}`,
+      new Promise<Reply>((resolve, reject) => {
+        waiting.push(resolve);
+        void ended.then(() => reject(new Error(`the watcher of ${name} ended: ${errors}`)));
+      }),
+    );
   unref(child);
   const { folder } = await next();
   if (folder === undefined) throw new Error(`the watcher of ${name} named no folder`);
