@@ -66,8 +66,9 @@ export function createExactlyOnce(options: ExactlyOnceOptions): ExactlyOnce {
     try {
       await work();
     } catch (error) {
+      const failure = attempts.some(({ verdict }) => verdict !== undefined) ? undefined : unit.store?.failure;
       await unit.transaction.rollback();
-      throw error;
+      throw failure === undefined ? error : new Postponed(failure);
     }
     if (attempts.some((attempt) => attempt.ended || attempt.verdict !== undefined)) {
       await unit.transaction.rollback();
@@ -92,11 +93,11 @@ export function createExactlyOnce(options: ExactlyOnceOptions): ExactlyOnce {
 
   async function complete(unit: Unit, attempts: readonly Attempt[]): Promise<void> {
     if (unit.store !== undefined) {
-      for (const { item } of attempts) {
-        const { message } = item.delivery;
-        const claimed = await unit.store.claim(scopeOf(message), message.id).catch(postponeStore);
-        if (!claimed) throw alreadyApplied;
-      }
+      const { store } = unit;
+      // Together: a store on a network answers all of a batch in one trip.
+      const claims = attempts.map(({ item: { delivery } }) => store.claim(scopeOf(delivery.message), delivery.message.id));
+      const claimed = await Promise.all(claims).catch(postponeStore);
+      if (claimed.includes(false)) throw alreadyApplied;
     }
     if (unit.outgoing.length > 0) await publish(unit, attempts);
     if (joined) await acknowledge(unit, attempts);
@@ -127,8 +128,7 @@ export function createExactlyOnce(options: ExactlyOnceOptions): ExactlyOnce {
     } catch (error) {
       const failure = isWaybillError(error) ? error : new WaybillError("STORE", "the commit failed", { cause: error });
       if (failure.certainty === "definite") {
-        if (failure.code === "TX_TOO_LONG") throw failure;
-        throw new Postponed(failure);
+        throw handlersOwn(failure) ? failure : new Postponed(failure);
       }
       // Nobody said whether it took effect: the inbox knows.
       if (store === undefined || !(await wasApplied(attempts))) throw new Postponed(failure);
@@ -182,10 +182,15 @@ function postpone(error: unknown): never {
   throw new Postponed(isWaybillError(error) ? error : new WaybillError("STORE", "no transaction could be begun", { cause: error }));
 }
 
-/** The time limit is the handler's own doing and counts as a failure; anything else of the store does not. */
+/** The handler's own doing counts as a failure; anything else of the store does not. */
 function postponeStore(error: unknown): never {
-  if (isWaybillError(error, "TX_TOO_LONG")) throw error;
+  if (isWaybillError(error) && handlersOwn(error)) throw error;
   throw new Postponed(isWaybillError(error) ? error : new WaybillError("STORE", "the store failed", { cause: error }));
+}
+
+/** A lock that it held for too long, and what the store refuses for good: a constraint that its writes break at the commit. */
+function handlersOwn({ code, retryable }: WaybillError): boolean {
+  return code === "TX_TOO_LONG" || (code === "STORE" && !retryable);
 }
 
 /** What no waiting mends is the handler's own doing, and so is a lock that it held for too long. */

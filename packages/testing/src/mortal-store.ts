@@ -16,6 +16,9 @@ export function mortalStore(world: World, life: Life, inner: Store, original: (t
       get tx() {
         return tx.tx;
       },
+      get failure() {
+        return tx.failure;
+      },
       claim: (group, id) => call("claim", () => tx.claim(group, id)),
       enqueue: (messages) => call("enqueue", () => tx.enqueue(messages)),
       commit: () =>

@@ -1,3 +1,4 @@
+import type { WaybillError } from "../errors.ts";
 import type { Message, Transaction, Transport } from "../transport.ts";
 
 /**
@@ -24,10 +25,15 @@ export interface Store<Tx = unknown> extends AsyncDisposable {
 export interface StoreTransaction<Tx = unknown> extends Transaction {
   /** What the handler sees as `ctx.tx`. */
   readonly tx: Tx;
-  /** Writes the inbox row. False: it is there already, by a committed transaction; roll back. */
+  /**
+   * Writes the inbox row. False: it is there already, by a committed transaction; roll back. Those of a batch are called at
+   * once. `STORE` and not retryable: the handler's own doing, counted as its failure (of `enqueue` and `commit` as well).
+   */
   claim(group: string, id: string): Promise<boolean>;
   /** Writes outbox rows, in order. */
   enqueue(messages: readonly Message[]): Promise<void>;
+  /** Set when the store failed under the handler (link lost, deadlock, serialization): what the handler throws then is not counted. */
+  readonly failure?: WaybillError | undefined;
 }
 
 export interface OutboxRow {
