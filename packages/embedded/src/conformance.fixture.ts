@@ -2,7 +2,9 @@ import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileS
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { gunzipSync } from "node:zlib";
 import type { Broker, Json } from "@waybill/conformance";
+import { goldenMessages } from "./golden/golden.fixture.ts";
 import { crash } from "./transport.ts";
 import { salvage } from "./salvage/salvage.ts";
 import { applicationId, formatVersion } from "./sql/schema.ts";
@@ -130,6 +132,17 @@ async function* powerLosses(
     });
     yield { broker, whole: state === 0 };
   }
+}
+
+/** What a group that is new to it finds in `olderFile`. */
+export const inOlderFile: { readonly topic: string; readonly ids: readonly string[] } = {
+  topic: "orders.placed",
+  ids: goldenMessages.filter(({ topic, group }) => topic === "orders.placed" && group === undefined).map(({ id }) => id),
+};
+
+/** A file that the first format was written in. */
+export function olderFile(path: string): void {
+  writeFileSync(path, gunzipSync(readFileSync(new URL("./golden/format-1.db.gz", import.meta.url))));
 }
 
 /** A file that says it was written by a newer version. */

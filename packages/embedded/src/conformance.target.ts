@@ -1,5 +1,5 @@
 import type { Broker, ConformanceTarget, Json, TargetStore } from "@waybill/conformance";
-import { commitFault, conformanceBroker, fixturePath, heldAnswers, newerFile } from "./conformance.fixture.ts";
+import { commitFault, conformanceBroker, fixturePath, heldAnswers, inOlderFile, newerFile, olderFile } from "./conformance.fixture.ts";
 import { conformanceStore } from "./conformance-store.fixture.ts";
 import { embedded } from "./transport.ts";
 
@@ -12,5 +12,8 @@ export const target: ConformanceTarget = {
   start: (): Promise<Broker> => conformanceBroker(maxFileBytes),
   open: (connection: Json) => embedded({ path: fixturePath(connection), maxFileBytes, faults: { commit: commitFault, held: heldAnswers } }),
   store: (connection: Json, { joined }: { readonly joined: boolean }): TargetStore => conformanceStore(fixturePath(connection), joined),
-  formats: { newer: () => conformanceBroker(maxFileBytes, newerFile) },
+  formats: {
+    older: async () => ({ broker: await conformanceBroker(maxFileBytes, olderFile), ...inOlderFile }),
+    newer: () => conformanceBroker(maxFileBytes, newerFile),
+  },
 };

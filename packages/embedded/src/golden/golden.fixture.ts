@@ -1,5 +1,5 @@
 /**
- * What stands in `format-1.db.gz`. Files of a format never change: a new format gets a new file, made by running this with the
+ * What stands in each `format-….db.gz`. Files of a format never change: a new format gets a new file, made by running this with the
  * path to write (`node --conditions=@waybill/source golden.fixture.ts <path>`), and the older ones must go on opening.
  */
 import { readFileSync, rmSync, writeFileSync } from "node:fs";

@@ -3,7 +3,8 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { test } from "node:test";
 import { gunzipSync } from "node:zlib";
 import { formatVersion } from "../sql/schema.ts";
-import { never, openTransport, take, tempFile, until } from "../test.fixture.ts";
+import { salvage } from "../salvage/salvage.ts";
+import { message, never, openTransport, publishAll, take, tempFile, until } from "../test.fixture.ts";
 import { goldenGroups, goldenMessages } from "./golden.fixture.ts";
 
 for (let format = 1; format <= formatVersion; format++) {
@@ -58,6 +59,25 @@ for (let format = 1; format <= formatVersion; format++) {
     assert.deepEqual(
       (await transport.client.query("select * from stock")).map((row) => ({ ...row })),
       [{ sku: "a", count: 5 }],
+    );
+  });
+}
+
+for (let format = 1; format <= formatVersion; format++) {
+  test(`a file of format ${format} is salvaged whole`, async (t) => {
+    const path = tempFile(t);
+    writeFileSync(path, gunzipSync(readFileSync(new URL(`./format-${format}.db.gz`, import.meta.url))));
+    const to = `${path}.salvaged`;
+    const report = await salvage({ from: path, to });
+    assert.deepEqual(report.lost, []);
+    const transport = await openTransport(t, { path: to });
+    await publishAll(transport, [message("orders.paid", "later", { id: "later" })]);
+    const reader = await take(transport, { pattern: "orders.*", from: "earliest" });
+    const ids = [...goldenMessages.filter(({ group }) => group === undefined).map(({ id }) => id), "later"];
+    await until("all for everybody", () => reader.got.length === ids.length);
+    assert.deepEqual(
+      reader.got.map((delivery) => delivery.message.id),
+      ids,
     );
   });
 }

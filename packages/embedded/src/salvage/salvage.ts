@@ -6,6 +6,7 @@ import { type Connection, connectFile, type Row, troubleOf } from "../sql/connec
 import { failed } from "../sql/failure.ts";
 import { openFile } from "../sql/open.ts";
 import { isSound, streamSeed } from "../sql/record.ts";
+import { closeRun } from "../sql/runs.ts";
 import { applicationId, formatVersion } from "../sql/schema.ts";
 import { rowsOfPages } from "./pages.ts";
 import { messageRows, readTable } from "./tolerant.ts";
@@ -70,10 +71,10 @@ export async function salvage(options: SalvageOptions): Promise<SalvageReport> {
 async function copySound(copy: string, to: string, name: string): Promise<SalvageReport> {
   const source = connectFile(copy);
   try {
-    identify(source, name);
+    const format = identify(source, name);
     const target = openFile(to, { maxFileBytes: undefined, checkpointPages: 1000, lockTimeoutMs: 10_000 });
     try {
-      const report = await transfer(source, target, copy);
+      const report = await transfer(source, target, copy, format);
       target.exec("pragma wal_checkpoint(truncate)");
       return report;
     } finally {
@@ -84,7 +85,8 @@ async function copySound(copy: string, to: string, name: string): Promise<Salvag
   }
 }
 
-function identify(source: Connection, name: string): void {
+/** The format of the file. */
+function identify(source: Connection, name: string): number {
   let id: number;
   try {
     source.exec("pragma wal_checkpoint(truncate)");
@@ -98,12 +100,13 @@ function identify(source: Connection, name: string): void {
   const version = Number(source.one("pragma user_version")?.[0]);
   if (version > formatVersion)
     throw failed({ code: "FILE_VERSION", text: `${name} has format ${version}; this version reads up to ${formatVersion}` });
+  return version;
 }
 
 /** Made anew, or of no use without the processes that wrote them. */
 const skipped = new Set(["waybill_messages", "waybill_members", "waybill_consumers", "waybill_inboxes", "waybill_quarantine"]);
 
-async function transfer(source: Connection, target: Connection, copy: string): Promise<SalvageReport> {
+async function transfer(source: Connection, target: Connection, copy: string, format: number): Promise<SalvageReport> {
   const damaged: string[] = [];
   target.exec("begin immediate");
   copyTables(source, target, damaged);
@@ -112,6 +115,10 @@ async function transfer(source: Connection, target: Connection, copy: string): P
     "update waybill_leases set expires = 0; update waybill_parked set owner = null, sub = null, lease = null, due = 0 where owner is not null",
   );
   target.exec("update waybill_groups set holder = null, hold_until = null");
+  // Until then all runs were in their table.
+  if (format < 2) target.exec("update waybill_streams set run_first = next");
+  // No run goes on growing: what is missing is written down beside them.
+  for (const [stream] of target.all("select id from waybill_streams where id > 0")) closeRun(target, Number(stream));
   const places = placesOf(target);
   const expected = expectedSeqs(target);
   const copied = new Set<number>();
@@ -219,6 +226,7 @@ function completeRuns(target: Connection, copied: ReadonlySet<number>): void {
   }
   target.exec(
     `update waybill_streams set next = max(next, coalesce((select max(first + count) from waybill_runs r where r.stream = waybill_streams.id), 0));
+     update waybill_streams set run_first = next where id > 0;
      update waybill_streams set next = max(next, coalesce((select max(seq) + 1 from waybill_messages), 1)) where id = 0;`,
   );
 }

@@ -5,6 +5,7 @@ import type { Repeats } from "./repeats.ts";
 import type { Failure } from "./failure.ts";
 import { inboxPrefix } from "./pattern.ts";
 import { sealRecord } from "./record.ts";
+import { closeRun } from "./runs.ts";
 import { seqRow } from "./schema.ts";
 
 /** Where messages of a batch go; a batch has few of them. */
@@ -49,6 +50,11 @@ const rowsPerInsert = 25;
 const insertMany = `insert into waybill_messages values ${Array.from({ length: rowsPerInsert }, () => "(?,?,?,?)").join(",")}`;
 const readNext = "select next from waybill_streams where id = ?";
 const writeNext = "update waybill_streams set next = ? where id = ?";
+const readRun = "select next, run_first, run_seq from waybill_streams where id = ?";
+const growRun = `update waybill_streams set next = ?, run_at = max(run_at, ?), run_stored = ?, run_bytes = run_bytes + ?,
+  run_timed = max(run_timed, ?) where id = ?`;
+const beginRun = `update waybill_streams set next = ?, run_first = ?, run_seq = ?, run_at = ?, run_stored = ?, run_bytes = ?,
+  run_timed = ? where id = ?`;
 const insertOne = "insert into waybill_messages values (?,?,?,?)";
 /** A run that ends where the new messages start grows up to this many; then it can still be deleted soon. */
 const maxRunCount = 1000;
@@ -93,7 +99,7 @@ export function routeFailure(connection: Connection, catalog: Catalog, target: T
 
 function appendTo(on: Appending, batch: Batch, target: number, stream: Stream, seq: number): number {
   const { connection, repeats } = on;
-  const first = Number(connection.one(readNext, stream.id)![0]);
+  const [first, runFirst, runSeq] = connection.one(readRun, stream.id)!.map(Number) as [number, number, number];
   const firstSeq = seq;
   let offset = first;
   let bytes = 0;
@@ -122,8 +128,14 @@ function appendTo(on: Appending, batch: Batch, target: number, stream: Stream, s
   }
   for (let v = 0; v < values.length; v += 4) connection.run(insertOne, values[v]!, values[v + 1]!, values[v + 2]!, values[v + 3]!);
   if (offset === first) return seq;
-  connection.run(writeNext, offset, stream.id);
-  recordRun(on, stream.id, first, firstSeq, offset - first, batch.newestTime, bytes, timed);
+  const grown = offset - runFirst;
+  const at = batch.newestTime;
+  if (runFirst < first && runSeq + first - runFirst === firstSeq && grown <= maxRunCount) {
+    connection.run(growRun, offset, at, on.clock.now(), bytes, timed ? 1 : 0, stream.id);
+  } else {
+    closeRun(connection, stream.id);
+    connection.run(beginRun, offset, first, firstSeq, at, on.clock.now(), bytes, timed ? 1 : 0, stream.id);
+  }
   return seq;
 }
 
@@ -134,33 +146,4 @@ function insertTimes(on: Appending, seq: number, times: { readonly due: number |
     times.due === undefined ? null : on.clock.from(times.due),
     times.expires === undefined ? null : on.clock.from(times.expires),
   );
-}
-
-function recordRun(
-  on: Appending,
-  stream: number,
-  first: number,
-  seq: number,
-  count: number,
-  at: number,
-  bytes: number,
-  timed: boolean,
-): void {
-  const { connection } = on;
-  const now = on.clock.now();
-  const last = connection.one("select first, seq, count from waybill_runs where stream = ? order by first desc limit 1", stream);
-  if (last !== undefined && Number(last[1]) + Number(last[2]) === seq && Number(last[2]) + count <= maxRunCount) {
-    connection.run(
-      "update waybill_runs set count = count + ?, at = max(at, ?), stored = ?, bytes = bytes + ?, timed = max(timed, ?) where stream = ? and first = ?",
-      count,
-      at,
-      now,
-      bytes,
-      timed ? 1 : 0,
-      stream,
-      last[0]!,
-    );
-    return;
-  }
-  connection.run("insert into waybill_runs values (?, ?, ?, ?, ?, ?, ?, ?)", stream, first, seq, count, at, now, bytes, timed ? 1 : 0);
 }

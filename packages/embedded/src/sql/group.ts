@@ -6,7 +6,7 @@ import { failed } from "./failure.ts";
 import { forgetParked, wakeFollowers } from "./lease.ts";
 import { readSingle } from "./read.ts";
 import { readRecord, timeOf } from "./record.ts";
-import { stretchesOf } from "./runs.ts";
+import { runBefore, stretchesOf } from "./runs.ts";
 import { startOffset } from "./start.ts";
 
 interface LeaseRow {
@@ -64,12 +64,8 @@ export function unsettledSeqs(connection: Connection, group: number, after: numb
   for (const { stream, cursor, next } of freshOf(connection, group)) {
     // The run that `after` lies in, or the first one later.
     let from = cursor;
-    const run = connection.one(
-      "select first, seq, count from waybill_runs where stream = ? and seq <= ? order by first desc limit 1",
-      stream,
-      after,
-    );
-    if (run !== undefined) from = Math.max(from, Number(run[0]) + Math.min(Number(run[2]), after - Number(run[1]) + 1));
+    const run = runBefore(connection, stream, after);
+    if (run !== undefined) from = Math.max(from, run.first + Math.min(run.count, after - run.seq + 1));
     for (const stretch of stretchesOf(connection, stream, from, Math.min(limit + removed.size, next - from))) {
       for (let i = 0; i < stretch.count; i++) {
         if (!removed.has(`${stream}:${stretch.first + i}`)) found.push(stretch.seq + i);

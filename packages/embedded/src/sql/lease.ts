@@ -2,7 +2,7 @@ import { emptyBits, hasBit, setBit } from "./bits.ts";
 import type { Catalog, Group } from "./catalog.ts";
 import type { Connection } from "./connection.ts";
 import { keyOf } from "./record.ts";
-import { seqsOf } from "./runs.ts";
+import { runsOver, seqsOf } from "./runs.ts";
 
 /** Who takes messages: a subscription of a member (an open transport). */
 export interface Taker {
@@ -150,23 +150,15 @@ function grabRange(on: Leasing, group: Group, taker: Taker, room: Room, stream: 
   const { connection, now } = on;
   let count = Math.min(next - cursor, room.messages, maxGrab);
   if (count <= 0) return undefined;
-  const runs = connection.all(
-    `select first, seq, count, bytes, timed from waybill_runs where stream = ? and first < ? and first + count > ?
-     and first >= coalesce((select max(first) from waybill_runs where stream = ? and first <= ?), 0) order by first`,
-    stream,
-    cursor + count,
-    cursor,
-    stream,
-    cursor,
-  );
-  const bytes = runs.reduce((sum, run) => sum + Number(run[3]), 0);
+  const runs = runsOver(connection, stream, cursor, count);
+  const bytes = runs.reduce((sum, run) => sum + run.bytes, 0);
   if (bytes > room.bytes) count = fitting(on, stream, cursor, count, room);
   if (count <= 0) return undefined;
   const lease = on.nextLease();
   const expires = now + taker.leaseMs;
   const done = emptyBits(count);
   let unfinished = count;
-  if (runs.some((run) => Number(run[4]) !== 0)) unfinished -= setTimedAside(on, group, stream, cursor, count, done);
+  if (runs.some((run) => run.timed)) unfinished -= setTimedAside(on, group, stream, cursor, count, done);
   unfinished -= setRemovedAside(on, group, stream, cursor, count, done);
   if (taker.ordered) unfinished -= setBlockedAside(on, group, stream, cursor, count, done);
   connection.run("update waybill_cursors set next = ? where grp = ? and stream = ?", cursor + count, group.id, stream);

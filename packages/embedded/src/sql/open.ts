@@ -2,7 +2,7 @@ import { closeSync, constants, fsyncSync, lstatSync, openSync, type Stats } from
 import { dirname } from "node:path";
 import { type Connection, connectFile, troubleOf } from "./connection.ts";
 import { failed, failureOf, salvageRemedy } from "./failure.ts";
-import { applicationId, createSchema, formatVersion } from "./schema.ts";
+import { applicationId, createSchema, formatVersion, migrateSchema } from "./schema.ts";
 import { sleepMs } from "./sleep.ts";
 
 export interface OpenOptions {
@@ -107,7 +107,9 @@ function prepare(connection: Connection, options: OpenOptions): void {
   patiently(until, () => {
     connection.exec("begin immediate");
     try {
-      if (identify(connection) === "empty") createSchema(connection);
+      const format = identify(connection);
+      if (format === 0) createSchema(connection);
+      else migrateSchema(connection, format);
       connection.exec("commit");
     } catch (error) {
       if (connection.db.isTransaction) connection.exec("rollback");
@@ -116,7 +118,8 @@ function prepare(connection: Connection, options: OpenOptions): void {
   });
 }
 
-function identify(connection: Connection): "empty" | "ours" {
+/** The format; 0: the file is empty. */
+function identify(connection: Connection): number {
   const id = Number(connection.one("pragma application_id")?.[0]);
   const version = Number(connection.one("pragma user_version")?.[0]);
   if (id === applicationId) {
@@ -126,9 +129,9 @@ function identify(connection: Connection): "empty" | "ours" {
         text: `${connection.path} has format ${version}; this version reads up to ${formatVersion}`,
       });
     }
-    return "ours";
+    return version;
   }
-  if (Number(connection.one("select count(*) from sqlite_master")?.[0]) === 0 && id === 0) return "empty";
+  if (Number(connection.one("select count(*) from sqlite_master")?.[0]) === 0 && id === 0) return 0;
   throw failed({
     code: "CONFIG",
     text: `path: ${connection.path} is a database of another program`,

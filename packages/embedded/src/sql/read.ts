@@ -122,15 +122,8 @@ export function readSingle(
     const row = connection.one("select stream, offset, record from waybill_messages where seq = ?", seq);
     if (row === undefined) return { seq, offset: -1, reason: "missing" };
     const offset = Number(row[1]);
-    const run = connection.one(
-      "select 1 from waybill_runs where stream = ? and first <= ? and first + count > ? and seq + ? - first = ? limit 1",
-      row[0]!,
-      offset,
-      offset,
-      offset,
-      seq,
-    );
-    if (run === undefined) return { seq, offset, reason: "checksum" };
+    const [stretch] = stretchesOf(connection, Number(row[0]), offset, 1);
+    if (stretch?.seq !== seq) return { seq, offset, reason: "checksum" };
     const stream = streamOf(Number(row[0]));
     const record = row[2];
     if (!(record instanceof Uint8Array) || !isSound(record, stream.seed, seq, offset)) return { seq, offset, reason: "checksum" };

@@ -1,5 +1,6 @@
 import type { Catalog } from "./catalog.ts";
 import type { Connection } from "./connection.ts";
+import { closeRun } from "./runs.ts";
 
 /** Rows deleted in one transaction at most, so that nobody waits long for the lock. */
 const maxDeleted = 2000;
@@ -12,10 +13,12 @@ export function deleteOld(connection: Connection, now: number, keepMs: number): 
   let left = maxDeleted;
   for (const row of connection.all("select id from waybill_streams where id > 0")) {
     const stream = Number(row[0]);
+    const read = readByAll(connection, stream);
+    if (isOld(connection, stream, read, now - keepMs)) closeRun(connection, stream);
     const runs = connection.all(
       "select first, seq, count from waybill_runs where stream = ? and first + count <= ? and stored < ? order by first limit 1000",
       stream,
-      readByAll(connection, stream),
+      read,
       now - keepMs,
     );
     for (const run of runs) {
@@ -27,6 +30,12 @@ export function deleteOld(connection: Connection, now: number, keepMs: number): 
     }
   }
   return false;
+}
+
+/** The run that still grows could be deleted as it is. */
+function isOld(connection: Connection, stream: number, read: number, before: number): boolean {
+  const old = "select 1 from waybill_streams where id = ? and run_first < next and next <= ? and run_stored < ?";
+  return connection.one(old, stream, read, before) !== undefined;
 }
 
 /** The first offset that some group has still to fetch. */
@@ -60,6 +69,7 @@ export function removeInbox(connection: Connection, catalog: Catalog, topic: str
   const id = catalog.topic(topic);
   if (id === undefined) return;
   for (const row of connection.all("select id from waybill_streams where topic = ?", id)) {
+    closeRun(connection, Number(row[0]));
     for (const run of connection.all("select first, seq, count from waybill_runs where stream = ?", row[0]!)) {
       deleteRun(connection, Number(row[0]), Number(run[0]), Number(run[1]), Number(run[2]));
     }
@@ -71,6 +81,7 @@ export function removeInbox(connection: Connection, catalog: Catalog, topic: str
 
 /** In a write transaction: replies that were handed out. */
 export function deleteRead(connection: Connection, stream: number, before: number): void {
+  if (isOld(connection, stream, before, Number.MAX_VALUE)) closeRun(connection, stream);
   for (const run of connection.all("select first, seq, count from waybill_runs where stream = ? and first + count <= ?", stream, before)) {
     deleteRun(connection, stream, Number(run[0]), Number(run[1]), Number(run[2]));
   }

@@ -3,14 +3,15 @@ import type { Connection } from "./connection.ts";
 /** "Wayb": tells our files from other SQLite databases. */
 export const applicationId = 0x57617962;
 /** Stands in `pragma user_version`. Raise it with every change that an older version could not read. */
-export const formatVersion = 1;
+export const formatVersion = 2;
 
 /** The row of `waybill_streams` that holds the next seq: on the page that every publish writes anyway. */
 export const seqRow: number = 0;
 
 /**
  * A stream is a topic's part for one group (0: for all of them) and one priority; offsets in it are dense.
- * `runs` say which stretch of `messages`, the one append-only table, a stretch of offsets is. `leases` hold a stretch that is
+ * `runs` say which stretch of `messages`, the one append-only table, a stretch of offsets is; the newest of a stream, which still
+ * grows, is in the stream's own row (`run_first` up to `next`), since each publish writes that page anyway. `leases` hold a stretch that is
  * in hand, with a bit for each message that is done; `parked` has a row only for messages that are exceptions: delayed,
  * retried, released, or waiting behind such a one of their key. Leases have no index: there are few
  * of them, and every fetch would write its pages. Times are store time (see clock.ts).
@@ -20,7 +21,9 @@ create table waybill_meta (name text primary key, value) without rowid;
 create table waybill_topics (id integer primary key autoincrement, name text not null unique);
 create table waybill_streams (
   id integer primary key autoincrement, topic integer not null, grp integer not null, priority integer not null,
-  next integer not null, unique (topic, grp, priority));
+  next integer not null, run_first integer not null default 0, run_seq integer not null default 0, run_at real not null default 0,
+  run_stored real not null default 0, run_bytes integer not null default 0, run_timed integer not null default 0,
+  unique (topic, grp, priority));
 create table waybill_messages (seq integer primary key, stream integer not null, offset integer not null, record blob not null);
 create table waybill_timed (seq integer primary key, due real, expires real);
 create table waybill_runs (
@@ -62,4 +65,19 @@ pragma user_version = ${formatVersion};
 /** In a transaction. */
 export function createSchema(connection: Connection): void {
   connection.exec(schema);
+}
+
+/** In a transaction: what a file of format n lacks for n + 1, by n. */
+const steps: Readonly<Record<number, string>> = {
+  1: `${["first", "seq", "bytes", "timed"].map((name) => `alter table waybill_streams add column run_${name} integer not null default 0;`).join("\n")}
+alter table waybill_streams add column run_at real not null default 0;
+alter table waybill_streams add column run_stored real not null default 0;
+update waybill_streams set run_first = next;
+drop index waybill_inbox_at;`,
+};
+
+/** In a transaction. Processes of the older version must have closed the file. */
+export function migrateSchema(connection: Connection, from: number): void {
+  for (let format = from; format < formatVersion; format++) connection.exec(steps[format]!);
+  if (from < formatVersion) connection.exec(`pragma user_version = ${formatVersion}`);
 }

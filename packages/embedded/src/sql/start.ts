@@ -2,6 +2,7 @@ import type { StartPosition } from "@waybill/core";
 import type { Connection } from "./connection.ts";
 import { failed } from "./failure.ts";
 import { timeOf } from "./record.ts";
+import { openRunOf, runBefore, runSince } from "./runs.ts";
 
 /** The first offset of the stream that a group or reader starting at `from` sees. */
 export function startOffset(connection: Connection, stream: number, next: number, from: StartPosition): number {
@@ -13,17 +14,14 @@ export function startOffset(connection: Connection, stream: number, next: number
 
 export function oldestOffset(connection: Connection, stream: number, next: number): number {
   const row = connection.one("select min(first) from waybill_runs where stream = ?", stream);
-  return row?.[0] === null || row === undefined ? next : Number(row[0]);
+  if (row !== undefined && row[0] !== null) return Number(row[0]);
+  return openRunOf(connection, stream)?.first ?? next;
 }
 
 function offsetAtTime(connection: Connection, stream: number, next: number, time: number): number {
-  const run = connection.one(
-    "select first, seq, count from waybill_runs where stream = ? and at >= ? order by first limit 1",
-    stream,
-    time,
-  );
+  const run = runSince(connection, stream, time);
   if (run === undefined) return next;
-  const [first, seq, count] = run.map(Number) as [number, number, number];
+  const { first, seq, count } = run;
   for (let i = 0; i < count; i++) {
     const row = connection.one("select record from waybill_messages where seq = ?", seq + i);
     if (row !== undefined && timeOf(row[0] as Uint8Array) >= time) return first + i;
@@ -36,12 +34,7 @@ function offsetAtPosition(connection: Connection, stream: number, next: number, 
   if (typeof position !== "number" || !Number.isSafeInteger(position) || position < 0) {
     throw failed({ code: "CONFIG", text: "from.position: expected a position of this transport, a whole number" });
   }
-  const run = connection.one(
-    "select first, seq, count from waybill_runs where stream = ? and seq <= ? order by first desc limit 1",
-    stream,
-    position,
-  );
+  const run = runBefore(connection, stream, position);
   if (run === undefined) return oldestOffset(connection, stream, next);
-  const [first, seq, count] = run.map(Number) as [number, number, number];
-  return first + Math.min(position - seq, count);
+  return run.first + Math.min(position - run.seq, run.count);
 }

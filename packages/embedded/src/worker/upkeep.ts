@@ -81,7 +81,8 @@ function clearInboxes(session: Session, subs: ReadonlyMap<number, Sub>): void {
     if (sub.kind !== "reader" || !sub.inbox || sub.next.size === 0) continue;
     const read = [...sub.next].some(
       ([stream, next]) =>
-        session.connection.one("select 1 from waybill_runs where stream = ? and first + count <= ? limit 1", stream, next) !== undefined,
+        session.connection.one("select 1 from waybill_runs where stream = ? and first + count <= ? limit 1", stream, next) !== undefined ||
+        session.connection.one("select 1 from waybill_streams where id = ? and run_first < next and next <= ?", stream, next) !== undefined,
     );
     if (read) session.write(() => clearInbox(session, sub));
   }
