@@ -1,13 +1,18 @@
 // A server whose address is in the environment, such as WAYBILL_RABBITMQ_URL: used as it is, never stopped or killed.
 import type { Server } from "./server.ts";
-import type { BrokerNode, RunningBroker, StartOptions } from "./types.ts";
+import type { BrokerName, BrokerNode, RunningBroker, StartOptions } from "./types.ts";
+
+/** Such as WAYBILL_KAFKA_URL. */
+export function environmentName(name: BrokerName): string {
+  return `WAYBILL_${name.toUpperCase()}_URL`;
+}
 
 /**
  * Undefined when the environment names no address for this server. Several addresses, separated by commas, are the nodes
  * of one cluster; the first may hold the credentials for all.
  */
 export function fromEnvironment(server: Server): ((options: StartOptions) => Promise<RunningBroker>) | undefined {
-  const variable = `WAYBILL_${server.name.toUpperCase()}_URL`;
+  const variable = environmentName(server.name);
   const value = process.env[variable];
   if (value === undefined || value.trim() === "") return undefined;
   return async (options) => {

@@ -4,13 +4,14 @@ import { randomBytes } from "node:crypto";
 import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { aptInstall } from "./apt.ts";
-import { cached, cacheFolder, fillCache } from "./cache.ts";
+import { cached, cacheFolder, fillCache, installLock } from "./cache.ts";
 import { askVersion, liveBrokers } from "./kafka-probe.ts";
 import { findProgram, run } from "./run.ts";
+import { runCommand } from "./server.ts";
 import type { Installed, NodePlan, Plan, PlanOptions, Server } from "./server.ts";
 
 const release = "4.1.1";
-const folderName = `kafka-${release}`;
+const folderName = `kafka_2.13-${release}`;
 
 export const kafka: Server = {
   name: "kafka",
@@ -24,7 +25,7 @@ export const kafka: Server = {
     if (java() === undefined) return undefined;
     for (const home of [process.env["KAFKA_HOME"], "/opt/kafka", cached(folderName)]) {
       const version = home === undefined ? undefined : versionIn(home);
-      if (home !== undefined && version !== undefined && existsSync(checkpointOf(version))) return { version, home };
+      if (home !== undefined && version !== undefined) return { version, home };
     }
     return undefined;
   },
@@ -34,9 +35,10 @@ export const kafka: Server = {
     const home = given ?? (await download());
     const version = versionIn(home);
     if (version === undefined) throw new Error("Maven copied something else than Kafka 4.1");
-    await format(home, version);
+    await format({ version, home });
     return { version, home };
   },
+  container: { image: `apache/kafka:${release}`, home: "/opt/kafka" },
   plan,
   ask: (url) => askVersion(url.hostname, Number(url.port || 9092)),
   defaultPort: 9092,
@@ -45,6 +47,10 @@ export const kafka: Server = {
 function java(): string | undefined {
   const home = process.env["JAVA_HOME"];
   return findProgram("java", home === undefined ? [] : [join(home, "bin")]);
+}
+
+function programOf(installed: Installed): string {
+  return (installed.wrap === undefined ? java() : undefined) ?? "java";
 }
 
 function versionIn(home: string): string | undefined {
@@ -60,10 +66,13 @@ function versionIn(home: string): string | undefined {
 async function download(): Promise<string> {
   if (findProgram("mvn") === undefined) await aptInstall("maven");
   return fillCache(folderName, async (folder) => {
-    const dependency = `<groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>${release}</version>`;
+    const dependency = (group: string, name: string, version: string): string =>
+      `<dependency><groupId>${group}</groupId><artifactId>${name}</artifactId><version>${version}</version></dependency>`;
+    const server = dependency("org.apache.kafka", "kafka_2.13", release);
+    const log = dependency("org.apache.logging.log4j", "log4j-slf4j-impl", "2.24.3"); // without it the server is mute
     const pom = `<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
 <groupId>waybill</groupId><artifactId>brokers-kafka</artifactId><version>1</version>
-<dependencies><dependency>${dependency}</dependency></dependencies></project>\n`;
+<dependencies>${server}${log}</dependencies></project>\n`;
     writeFileSync(join(folder, "pom.xml"), pom);
     await run("mvn", ["-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=libs"], { cwd: folder, timeoutMs: 600_000 });
   });
@@ -74,7 +83,8 @@ function checkpointOf(version: string): string {
 }
 
 /** What `StorageTool format` writes is the same for every cluster but for two ids: it runs once, and saves each start a JVM. */
-async function format(home: string, version: string): Promise<void> {
+async function format(installed: Installed): Promise<void> {
+  const { home, version } = installed;
   if (existsSync(checkpointOf(version))) return;
   await fillCache(`kafka-format-${version}`, async (folder) => {
     const data = join(folder, "data");
@@ -85,7 +95,7 @@ async function format(home: string, version: string): Promise<void> {
         "listeners=PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.1:9093\ncontroller.quorum.voters=1@127.0.0.1:9093\n",
     );
     const args = ["-Xmx256m", "-cp", join(home, "libs", "*"), "kafka.tools.StorageTool", "format", "-t", clusterId(), "-c", properties];
-    await run(java() ?? "java", args, { timeoutMs: 120_000 });
+    await runCommand(installed, { program: programOf(installed), args, cwd: folder }, 120_000);
     renameSync(join(data, "bootstrap.checkpoint"), join(folder, "bootstrap.checkpoint"));
     rmSync(data, { recursive: true });
   });
@@ -116,6 +126,7 @@ function ownSettings(nodes: number): Record<string, string> {
 }
 
 async function plan({ watch, installed, nodes, settings, advertise }: PlanOptions): Promise<Plan> {
+  if (!existsSync(checkpointOf(installed.version))) await installLock(() => format(installed));
   const ports = await watch.reservePorts(nodes * 3);
   const cluster = clusterId();
   const portsOf = (index: number): [number, number, number] => [
@@ -159,7 +170,7 @@ async function plan({ watch, installed, nodes, settings, advertise }: PlanOption
       port,
       ports: { internal: internalPort, controller: controllerPort },
       command: {
-        program: java() ?? "java",
+        program: programOf(installed),
         args: [
           "-Xmx512m",
           "-Xms256m",

@@ -25,6 +25,7 @@ export const nats: Server = {
     return undefined;
   },
   install,
+  container: { image: "nats:2.15-alpine", home: "nats-server" },
   plan,
   ask: (url) => askVersion(url.hostname, Number(url.port || 4222)),
   defaultPort: 4222,

@@ -4,7 +4,8 @@ import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync } from "node:
 import { join } from "node:path";
 import { aptInstall } from "./apt.ts";
 import { ask } from "./probe.ts";
-import { findProgram, run } from "./run.ts";
+import { findProgram } from "./run.ts";
+import { runCommand } from "./server.ts";
 import type { Installed, Plan, PlanOptions, Server } from "./server.ts";
 
 const major = "15";
@@ -22,6 +23,7 @@ export const postgres: Server = {
     if (found === undefined) throw new Error("apt installed it, but its files are not where they were expected");
     return found;
   },
+  container: { image: `postgres:${major}`, home: `/usr/lib/postgresql/${major}/bin` },
   plan,
   ask: (url) => askVersion(url.hostname, Number(url.port || 5432), decodeURIComponent(url.username) || superuser),
   defaultPort: 5432,
@@ -60,10 +62,9 @@ async function plan({ watch, installed, settings, advertise }: PlanOptions): Pro
     chmodSync(watch.folder, 0o711);
     chownSync(home, user.uid, user.gid);
   }
-  const environment = { ...process.env, HOME: home, LC_ALL: "C.UTF-8" };
+  const inHome = { env: { HOME: home, LC_ALL: "C.UTF-8" }, cwd: home, ...(user === undefined ? {} : { user }) };
   const initialize = ["-D", data, "-U", superuser, "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions"];
-  const where = { cwd: home, env: environment, timeoutMs: 60_000, ...(user === undefined ? {} : { user }) };
-  await run(join(installed.home, "initdb"), initialize, where);
+  await runCommand(installed, { program: join(installed.home, "initdb"), args: initialize, ...inHome }, 60_000);
   const args = { port: String(port), listen_addresses: "127.0.0.1", unix_socket_directories: "", ...own };
   return {
     settings: own,
@@ -74,9 +75,7 @@ async function plan({ watch, installed, settings, advertise }: PlanOptions): Pro
         command: {
           program: join(installed.home, "postgres"),
           args: ["-D", data, ...Object.entries(args).flatMap(([key, value]) => ["-c", `${key}=${value}`])],
-          env: { HOME: home, LC_ALL: "C.UTF-8" },
-          cwd: home,
-          ...(user === undefined ? {} : { user }),
+          ...inHome,
         },
         probe: () => askVersion("127.0.0.1", port, superuser),
         cleanUp: () => removeSharedMemory(data),

@@ -6,7 +6,7 @@ import { aptInstall } from "./apt.ts";
 import { chrooted, findSuite, installSuite } from "./suite.ts";
 import { ask } from "./probe.ts";
 import { findProgram } from "./run.ts";
-import type { Command, Installed, NodePlan, Plan, PlanOptions, Server } from "./server.ts";
+import type { Installed, NodePlan, Plan, PlanOptions, Server } from "./server.ts";
 
 const header = Buffer.from("AMQP\0\0\x09\x01", "latin1");
 const user = "guest";
@@ -19,6 +19,8 @@ const formation3 = {
 };
 const libraries = "usr/lib/rabbitmq/lib";
 
+const homeOf = (version: string): string => join("/", libraries, `rabbitmq_server-${version}`);
+
 /** The version of RabbitMQ below `root` that begins with `wanted`. */
 function findServer(root: string, wanted: string): string | undefined {
   const folder = join(root, libraries);
@@ -30,7 +32,7 @@ function findServer(root: string, wanted: string): string | undefined {
 function findOnMachine(wanted: string): Installed | undefined {
   if (findProgram("erl") === undefined || findProgram("epmd") === undefined) return undefined;
   const version = findServer("/", wanted);
-  return version === undefined ? undefined : { version, home: "/" };
+  return version === undefined ? undefined : { version, home: homeOf(version) };
 }
 
 export const rabbitmq: Server = {
@@ -45,6 +47,7 @@ export const rabbitmq: Server = {
     if (found === undefined) throw new Error("apt installed rabbitmq-server, but its files are not where they were expected");
     return found;
   },
+  container: { image: "rabbitmq:3.10", home: "/opt/rabbitmq" },
   plan,
   ask: (url) => askVersion(url.hostname, Number(url.port || 5672)),
   defaultPort: 5672,
@@ -58,19 +61,23 @@ export const rabbitmq4: Server = {
   async find() {
     const home = findSuite("rabbitmq-server");
     const version = home === undefined ? undefined : findServer(home, "4.0");
-    if (home !== undefined && version !== undefined) return { version, home };
-    return findOnMachine("4.0");
+    return home === undefined || version === undefined ? findOnMachine("4.0") : fromSuite(home, version);
   },
   async install() {
     const home = await installSuite("rabbitmq-server", ["dash", "coreutils", "sed", "grep"]);
     const version = findServer(home, "4.0");
     if (version === undefined) throw new Error("the suite's rabbitmq-server is not 4.0");
-    return { version, home };
+    return fromSuite(home, version);
   },
+  container: { image: "rabbitmq:4.0", home: "/opt/rabbitmq" },
   plan,
   ask: rabbitmq.ask,
   defaultPort: 5672,
 };
+
+function fromSuite(home: string, version: string): Installed {
+  return { version, home: homeOf(version), wrap: (command) => chrooted(home, command) };
+}
 
 async function plan({ watch, installed, nodes, settings, advertise }: PlanOptions): Promise<Plan> {
   const ports = await watch.reservePorts(1 + nodes * 3);
@@ -79,7 +86,6 @@ async function plan({ watch, installed, nodes, settings, advertise }: PlanOption
   const names = Array.from({ length: nodes }, (_, index) => `waybill${index + 1}@localhost`);
   const own = { ...(nodes > 1 ? { cluster_partition_handling: "pause_minority" } : {}), ...settings };
   const environment = { ERL_EPMD_PORT: String(epmdPort), ERL_EPMD_ADDRESS: "127.0.0.1", LC_ALL: "C.UTF-8" };
-  const inside = (command: Command): Command => (installed.home === "/" ? command : chrooted(installed.home, command));
   const isThree = installed.version.startsWith("3.");
   const plans: NodePlan[] = [];
   for (let index = 0; index < nodes; index += 1) {
@@ -109,8 +115,8 @@ async function plan({ watch, installed, nodes, settings, advertise }: PlanOption
     plans.push({
       port,
       ports: { management: managementPort },
-      command: inside({
-        program: join("/", libraries, `rabbitmq_server-${installed.version}`, "sbin", "rabbitmq-server"),
+      command: {
+        program: join(installed.home, "sbin", "rabbitmq-server"),
         args: [],
         cwd: folder,
         env: {
@@ -131,24 +137,21 @@ async function plan({ watch, installed, nodes, settings, advertise }: PlanOption
           RABBITMQ_PID_FILE: join(folder, "pid"),
           RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: "-kernel inet_dist_use_interface {127,0,0,1}",
         },
-      }),
+      },
       probe: () => askVersion("127.0.0.1", port),
     });
   }
   const first = plans[0];
+  const epmd = (installed.wrap === undefined ? findProgram("epmd") : undefined) ?? "epmd";
   return {
     settings: own,
     nodes: plans,
-    side: inside({ program: epmd(), args: ["-port", String(epmdPort), "-address", "127.0.0.1"], env: environment }),
+    side: { program: epmd, args: ["-port", String(epmdPort), "-address", "127.0.0.1"], env: environment },
     url: `amqp://${user}:${user}@127.0.0.1:${first?.port ?? 0}`,
     stopSignal: "SIGTERM",
     firstAlone: isThree, // three that begin together found three clusters
     ...(nodes > 1 ? { formed: () => formed(first?.ports["management"] ?? 0, nodes) } : {}),
   };
-
-  function epmd(): string {
-    return (installed.home === "/" ? findProgram("epmd") : undefined) ?? "/usr/bin/epmd";
-  }
 }
 
 async function formed(managementPort: number, nodes: number): Promise<void> {

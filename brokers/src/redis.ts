@@ -10,7 +10,7 @@ import { findSuite, installSuite, loaded } from "./suite.ts";
 import type { BrokerName } from "./types.ts";
 
 export const redis: Server = {
-  ...common("redis", "Redis 7.0", "redis-server", "7.0."),
+  ...common("redis", "Redis 7.0", "redis-server", "redis:7.0"),
   ways: ["the package redis-server in version 7.0 (Debian 12), by apt as root"],
   find: async () => findOnMachine("redis-server", "7.0."),
   async install() {
@@ -21,40 +21,40 @@ export const redis: Server = {
   },
 };
 
-export const redis8: Server = fromSuite("redis8", "Redis 8.0", "redis-server", "8.0.");
-export const valkey: Server = fromSuite("valkey", "Valkey 8.1", "valkey-server", "8.1.");
+export const redis8: Server = fromSuite("redis8", "Redis 8.0", "redis-server", "redis:8.0");
+export const valkey: Server = fromSuite("valkey", "Valkey 8.1", "valkey-server", "valkey/valkey:8.1");
 
-function fromSuite(name: BrokerName, title: string, program: string, wanted: string): Server {
+function fromSuite(name: BrokerName, title: string, program: string, image: string): Server {
+  const wanted = `${image.slice(image.indexOf(":") + 1)}.`;
   return {
-    ...common(name, title, program, wanted),
+    ...common(name, title, program, image),
     ways: [`the package ${program} of Debian 13, unpacked into a folder`],
     async find() {
-      const home = findSuite(program);
-      const version = home === undefined ? undefined : versionOf(home, program);
-      if (home !== undefined && version?.startsWith(wanted)) return { version, home };
+      const folder = findSuite(program);
+      const version = folder === undefined ? undefined : versionOf(folder, program);
+      if (folder !== undefined && version?.startsWith(wanted)) return unpacked(folder, program, version);
       return findOnMachine(program, wanted);
     },
     async install() {
-      const home = await installSuite(program);
-      const version = versionOf(home, program);
+      const folder = await installSuite(program);
+      const version = versionOf(folder, program);
       if (version === undefined || !version.startsWith(wanted)) throw new Error(`the suite's ${program} is not ${wanted}x`);
-      return { version, home };
+      return unpacked(folder, program, version);
     },
   };
 }
 
-function common(
-  name: BrokerName,
-  title: string,
-  program: string,
-  wanted: string,
-): Pick<Server, "name" | "title" | "clusters" | "plan" | "ask" | "defaultPort"> {
-  void wanted;
+function unpacked(folder: string, program: string, version: string): Installed {
+  return { version, home: join("usr", "bin", program), wrap: (command) => loaded(folder, command) };
+}
+
+function common(name: BrokerName, title: string, program: string, image: string): Omit<Server, "ways" | "find" | "install"> {
   return {
     name,
     title,
     clusters: false,
-    plan: (options) => plan(program, options),
+    container: { image, home: program },
+    plan,
     ask: (url) => askVersion(url.hostname, Number(url.port || 6379), url),
     defaultPort: 6379,
   };
@@ -63,7 +63,7 @@ function common(
 function findOnMachine(program: string, wanted: string): Installed | undefined {
   const path = findProgram(program);
   const version = path === undefined ? undefined : readVersion(path, []);
-  return version?.startsWith(wanted) ? { version, home: "/" } : undefined;
+  return path !== undefined && version?.startsWith(wanted) ? { version, home: path } : undefined;
 }
 
 function versionOf(home: string, program: string): string | undefined {
@@ -77,7 +77,7 @@ function readVersion(program: string, args: readonly string[]): string | undefin
   return spawnSync(program, args.length > 0 ? args : ["--version"], options).stdout?.match(/v=(\d+\.\d+\.\d+)/)?.[1];
 }
 
-async function plan(program: string, { watch, installed, settings, advertise }: PlanOptions): Promise<Plan> {
+async function plan({ watch, installed, settings, advertise }: PlanOptions): Promise<Plan> {
   const [port = 0] = await watch.reservePorts(1);
   const said = await advertise(0, port);
   const own = { appendonly: "yes", ...settings };
@@ -88,6 +88,7 @@ async function plan(program: string, { watch, installed, settings, advertise }: 
     port: String(port),
     dir: folder,
     daemonize: "no",
+    "set-proc-title": "no", // it would overwrite the mark by which its processes are found
     // What MOVED and ROLE answer, when the settings ask for a cluster or a replica.
     "replica-announce-ip": said.host,
     "replica-announce-port": String(said.port),
@@ -101,12 +102,7 @@ async function plan(program: string, { watch, installed, settings, advertise }: 
       .map(([key, value]) => `${key} ${value === "" ? '""' : value}\n`)
       .join(""),
   );
-  const args = [join(folder, "server.conf")];
-  const env = { LC_ALL: "C" };
-  const command =
-    installed.home === "/"
-      ? { program: findProgram(program) ?? program, args, env, cwd: folder }
-      : loaded(installed.home, { program: join("usr", "bin", program), args, env, cwd: folder });
+  const command = { program: installed.home, args: [join(folder, "server.conf")], env: { LC_ALL: "C" }, cwd: folder };
   return {
     settings: own,
     nodes: [{ port, ports: {}, command, probe: () => askVersion("127.0.0.1", port) }],

@@ -1,11 +1,14 @@
 // What a kind of server has to say about itself; one file per kind implements it.
+import { run } from "./run.ts";
 import type { Address, BrokerName } from "./types.ts";
 import type { Watch } from "./watch.ts";
 
-/** Where its files are; opaque to the others. */
+/** Where its files are, in its kind's own terms. */
 export interface Installed {
   readonly version: string;
   readonly home: string;
+  /** Not among the machine's own programs: what makes a command of this server one that the machine can run. */
+  readonly wrap?: (command: Command) => Command;
 }
 
 export interface Command {
@@ -59,8 +62,21 @@ export interface Server {
   find(): Promise<Installed | undefined>;
   /** Under the lock; throws when this machine does not offer this way. */
   install(): Promise<Installed>;
+  /** An image of Docker with the server, and its `home` in there. */
+  readonly container: { readonly image: string; readonly home: string };
   plan(options: PlanOptions): Promise<Plan>;
   /** Asks a server whose address came from the environment: its version, or an error. */
   ask(url: URL): Promise<string>;
   readonly defaultPort: number;
+}
+
+/** Runs one of the server's programs to its end. */
+export async function runCommand({ wrap }: Installed, command: Command, timeoutMs: number): Promise<void> {
+  const { program, args, env, cwd, user } = wrap === undefined ? command : wrap(command);
+  await run(program, args, {
+    timeoutMs,
+    env: { ...process.env, ...env },
+    ...(cwd === undefined ? {} : { cwd }),
+    ...(user === undefined ? {} : { user }),
+  });
 }

@@ -1,6 +1,6 @@
 // Starting a broker: found or installed, planned, its processes started, waited for, and handed over.
-import { installLock } from "./cache.ts";
 import { fromEnvironment } from "./environment.ts";
+import { find } from "./find.ts";
 import { nodeProcess, type NodeProcess } from "./node-process.ts";
 import type { Installed, NodePlan, Plan, Server } from "./server.ts";
 import { servers } from "./servers.ts";
@@ -36,42 +36,20 @@ export async function startBroker(name: BrokerName, options: StartOptions = {}):
       settings: options.settings ?? {},
       advertise: async (index, port) => (await options.advertise?.(index, port)) ?? { host: "127.0.0.1", port },
     });
-    return await bringUp(server, plan, watched);
+    return await bringUp(server, plan, watched, installed);
   } catch (cause) {
     await watched.end();
     throw cause;
   }
 }
 
-async function find(server: Server): Promise<Installed> {
-  const found = await server.find();
-  if (found !== undefined) return found;
-  return installLock(async () => {
-    const now = await server.find();
-    if (now !== undefined) return now;
-    try {
-      return await server.install();
-    } catch (cause) {
-      throw new Error(
-        `${server.title} is not on this machine and could not be installed (${cause instanceof Error ? cause.message : String(cause)}). ` +
-          `Ways to have it: ${[...server.ways, `an address in ${environmentName(server.name)}`].join("; ")}.`,
-        { cause },
-      );
-    }
-  });
-}
-
-function environmentName(name: BrokerName): string {
-  return `WAYBILL_${name.toUpperCase()}_URL`;
-}
-
-async function bringUp(server: Server, plan: Plan, watched: Watch): Promise<RunningBroker> {
+async function bringUp(server: Server, plan: Plan, watched: Watch, { wrap = (command) => command }: Installed): Promise<RunningBroker> {
   if (plan.endSignal !== undefined) watched.tell({ endSignal: plan.endSignal });
-  if (plan.side !== undefined) await nodeProcess(watched, `${server.title}'s side process`, "side", plan.side).start(async () => "");
+  if (plan.side !== undefined) await nodeProcess(watched, `${server.title}'s side process`, "side", wrap(plan.side)).start(async () => "");
   let ended: Promise<void> | undefined;
   let version = "";
   const processes = plan.nodes.map((node, index) =>
-    nodeProcess(watched, `${server.title}, node ${index + 1}`, `node-${index + 1}`, node.command),
+    nodeProcess(watched, `${server.title}, node ${index + 1}`, `node-${index + 1}`, wrap(node.command)),
   );
   const start = async (process: NodeProcess, index: number): Promise<void> => {
     version = await process.start((plan.nodes[index] as NodePlan).probe);

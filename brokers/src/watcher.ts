@@ -58,8 +58,8 @@ async function end(): Promise<void> {
     failed = cause;
   }
   rmSync(folder, { recursive: true, force: true, maxRetries: 10 });
-  if (failed !== undefined) console.error(failed);
-  process.exit(failed === undefined ? 0 : 1);
+  if (failed === undefined) return process.exit(0);
+  process.stderr.write(`${failed instanceof Error ? failed.message : "unknown"}\n`, () => process.exit(1));
 }
 
 /**
