@@ -139,7 +139,7 @@ test("opening waits for a server that is away, no longer than it may", async () 
     proxy.refuse();
     const started = performance.now();
     const gone = await failure({ connectionString: url.toString(), schema, connectTimeout: 400 });
-    assert(gone.retryable && /^CONNECTION/.test(gone.code), gone.code);
+    assert(gone.retryable && gone.code.startsWith("CONNECTION"), gone.code);
     assert(performance.now() - started < 5_000);
     proxy.heal();
     proxy.blackHole("both");
