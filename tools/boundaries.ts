@@ -50,7 +50,8 @@ function productionRule(unit: string): Rule {
   if (unit === "cli" || unit === "dashboard") return { own: apps, foreign: "dependencies" };
   if (unit === "bench" || unit === "examples") return { own: apps, dynamic: ["brokers"], foreign: "dependencies" };
   if (unit === "brokers") return { own: [], foreign: "dependencies" };
-  if (unit === "tools") return { own: ["core", "embedded", "transports", "testing", "conformance"], foreign: ["publint", "publint/utils"] };
+  if (unit === "tools")
+    return { own: ["core", "embedded", "transports", "testing", "conformance", "brokers"], foreign: ["publint", "publint/utils"] };
   return { own: [], foreign: [] };
 }
 
