@@ -15,6 +15,7 @@ export interface NodeProcess {
   kill(): Promise<void>;
   signal(signal: NodeJS.Signals): void;
   running(): boolean;
+  pid(): number | undefined;
   log(): string;
 }
 
@@ -59,6 +60,7 @@ export function nodeProcess(watch: Watch, label: string, part: string, command: 
 
   return {
     running,
+    pid: () => roots.find(isAlive)?.pid,
     log,
     async start(probe) {
       if (!running()) launch();

@@ -149,7 +149,7 @@ async function plan({ watch, installed, nodes, settings, advertise }: PlanOption
     side: { program: epmd, args: ["-port", String(epmdPort), "-address", "127.0.0.1"], env: environment },
     url: `amqp://${user}:${user}@127.0.0.1:${first?.port ?? 0}`,
     stopSignal: "SIGTERM",
-    firstAlone: isThree, // three that begin together found three clusters
+    firstAlone: isThree && nodes > 1, // three that begin together found three clusters
     ...(nodes > 1 ? { formed: () => formed(first?.ports["management"] ?? 0, nodes) } : {}),
   };
 }

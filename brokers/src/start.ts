@@ -88,8 +88,15 @@ async function becomesOne(server: Server, formed: () => Promise<void>, processes
   }
 }
 
+const processOf = new WeakMap<BrokerNode, NodeProcess>();
+
+/** The process id of a node that runs, for people; 0 for one that does not. */
+export function pidOf(node: BrokerNode): number {
+  return processOf.get(node)?.pid() ?? 0;
+}
+
 function brokerNode(plan: NodePlan, process: NodeProcess, { stopSignal }: Plan): BrokerNode {
-  return {
+  const node: BrokerNode = {
     host: "127.0.0.1",
     port: plan.port,
     ports: plan.ports,
@@ -104,4 +111,6 @@ function brokerNode(plan: NodePlan, process: NodeProcess, { stopSignal }: Plan):
     pause: () => process.signal("SIGSTOP"),
     resume: () => process.signal("SIGCONT"),
   };
+  processOf.set(node, process);
+  return node;
 }
