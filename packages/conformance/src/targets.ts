@@ -4,6 +4,9 @@ export const targetModules: Readonly<Record<string, () => URL>> = {
   "memory-log": () => beside("@waybill/core", "memory/conformance.log.target.ts"),
   "memory-push": () => beside("@waybill/core", "memory/conformance.push.target.ts"),
   embedded: () => beside("@waybill/embedded", "conformance.target.ts"),
+  rabbitmq: () => beside("@waybill/rabbitmq", "conformance.target.ts"),
+  "rabbitmq-classic": () => beside("@waybill/rabbitmq", "conformance-classic.target.ts"),
+  rabbitmq4: () => beside("@waybill/rabbitmq", "conformance-4.target.ts"),
 };
 
 function beside(name: string, file: string): URL {
