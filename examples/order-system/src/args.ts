@@ -35,14 +35,16 @@ Orders
   --port P           of POST /orders on 127.0.0.1 (default: a free one, printed)
 
 Where messages and data live
-  --transport T      a URL or a name: embedded (default)
+  --transport T      a URL, or a name: embedded (default), rabbitmq, rabbitmq4 or kafka (found on this machine
+                     or installed, and started for this run)
   --store FILE       the services' data, inbox and outbox in a database file of their own
                      (default: the transport's own file, where everything commits together)
   --data DIR         keeps the files in DIR and goes on from what is there
   --keep             leaves the temporary files when it ends, and says where
 
 Faults
-  --chaos            kills services with SIGKILL and restarts them (default 500 orders)
+  --chaos            kills services with SIGKILL and restarts them (default 500 orders); and, less often, a server
+                     that was started for this run
   --kills K          at least K kills under chaos (default 20)
   --sabotage S       breaks a guarantee on purpose, under chaos; the audit must notice:
                      ack-early | skip-inbox | drop-outbox

@@ -14,6 +14,7 @@ async function kill(options: {
 }) {
   const stop = new AbortController();
   const killed: { service: ServiceName; moment: Moment | "any" }[] = [];
+  let restarts = 0;
   const progress = new Map<ServiceName, number>(serviceNames.map((name) => [name, 0]));
   const chaos = createChaos({
     random: randomOf(3),
@@ -27,6 +28,7 @@ async function kill(options: {
       return true;
     },
     kill: () => true,
+    restartServer: async () => void (restarts += 1),
     enough: () => false,
     onKill(service, moment) {
       killed.push({ service, moment });
@@ -35,13 +37,17 @@ async function kill(options: {
     },
   });
   await Promise.race([chaos.run(stop.signal), new Promise((resolve) => setTimeout(resolve, 20_000).unref())]);
-  return killed;
+  return Object.assign(killed, { restarts });
 }
 
 test("every service is killed, at more than one moment", async () => {
   const killed = await kill({ kills: 16 });
   assert.deepEqual(new Set(killed.map(({ service }) => service)), new Set(serviceNames));
   assert.ok(new Set(killed.map(({ moment }) => moment)).size >= 3);
+});
+
+test("the server is killed as well, less often", async () => {
+  assert.equal((await kill({ kills: 16 })).restarts, 2);
 });
 
 test("a sabotage is killed where it shows", async () => {

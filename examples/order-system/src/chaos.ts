@@ -16,6 +16,8 @@ export interface ChaosOptions {
   /** False: the service is not running. */
   arm(service: ServiceName, moment: Moment): boolean;
   kill(service: ServiceName): boolean;
+  /** Kills the server of the messages, after every few kills, and starts it again. Undefined: there is none to kill. */
+  readonly restartServer: (() => Promise<void>) | undefined;
   onKill(service: ServiceName, moment: Moment | "any"): void;
   /** There were as many kills as were asked for. */
   enough(): boolean;
@@ -37,6 +39,7 @@ const readyMs = 20_000;
 const sparedMs = 3000;
 /** Between two kills: time for the killed one to do something before its next death; more of it when there were enough. */
 const pauseMs = { least: 50, most: 500 };
+const killsPerRestart = 7;
 const longPauseMs = { least: 1000, most: 3000 };
 
 /** Where each service stops for a kill: the places between two steps that must not come apart. */
@@ -127,6 +130,7 @@ export function createChaos(options: ChaosOptions): Chaos {
         lastKills.set(service, { progress, atMs: performance.now() });
         round += 1;
         options.onKill(service, reached ? moment : "any");
+        if (round % killsPerRestart === 0) await options.restartServer?.();
         const { least, most } = options.enough() ? longPauseMs : pauseMs;
         await sleepUntil(performance.now() + least + options.random() * (most - least), signal);
       }

@@ -29,6 +29,11 @@ async function main(argv: readonly string[]): Promise<number> {
     console.error(`--transport: expected a URL or one of ${serverNames.join(", ")}`);
     return 2;
   }
+  if (args.data !== undefined && server.messages === "run") {
+    await server.stop();
+    console.error(`--data: the messages of ${args.transport} go with its server; start one that stays and give its URL`);
+    return 2;
+  }
   const report = createReport({ out: process.stdout, err: process.stderr, env: process.env });
   const result = await run({
     arguments: args,
@@ -38,7 +43,7 @@ async function main(argv: readonly string[]): Promise<number> {
     ratePerSecond: args.rate ?? (args.orders === undefined && !args.chaos ? defaultRate : undefined),
     report,
     signal: stopSignal(),
-  });
+  }).finally(() => server.stop());
   for (const line of summary(result, args)) console.log(line);
   if (args.keep || args.data !== undefined) console.log(`The files are in ${directory}`);
   console.log(jsonLine(result));

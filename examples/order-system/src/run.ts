@@ -37,6 +37,8 @@ export interface RunResult {
   readonly audit: AuditReport;
   readonly rejected: number;
   readonly kills: number;
+  /** How often chaos killed the server of the messages; undefined: it could not. */
+  readonly restarts: number | undefined;
   readonly ending: Ending;
   /** From the first order that could come to the last that ended. */
   readonly elapsedMs: number;
@@ -63,17 +65,21 @@ export async function run(options: RunOptions): Promise<RunResult> {
     await bus.start({ signal: AbortSignal.timeout(startMs) });
     const prepared = await prepareDatabase(database, args.seed);
     const known = prepared.orders.generator + prepared.orders.input + prepared.orders.http;
-    if (known > 0 && args.data === undefined && options.server.inDirectory) {
+    if (known > 0 && areGone(options)) {
       throw new Error(
-        `--store: it holds ${known} orders of an earlier run, whose messages went with its temporary files; give another file, or keep both with --data`,
+        `--store: it holds ${known} orders of an earlier run, whose messages are gone; give another file, or keep both (--data, and the URL of a server that stays)`,
       );
     }
     return await withServices(options, bus, { database, store }, prepared);
   } finally {
     await bus.close({ drain: 2000 });
     await database.close();
-    await options.server.stop();
   }
+}
+
+/** The messages of an earlier run. */
+function areGone({ server, arguments: args }: RunOptions): boolean {
+  return server.messages === "run" || (server.messages === "directory" && args.data === undefined);
 }
 
 interface Data {
@@ -92,6 +98,7 @@ async function withServices(options: RunOptions, bus: Bus, { database, store }: 
   let failure: Error | undefined;
   let port = args.port;
   let kills = 0;
+  let restarts = 0;
   let rejected = 0;
   let total = options.orders;
   let status = "starting";
@@ -149,6 +156,15 @@ async function withServices(options: RunOptions, bus: Bus, { database, store }: 
     onFailed: (reason) => report.note(`shop: ${reason}; handed in again`, false),
   });
 
+  const { restart } = options.server;
+  const restartServer =
+    restart === undefined
+      ? undefined
+      : async (): Promise<void> => {
+          restarts += 1;
+          report.note(`restart ${restarts} of ${args.transport}`, true);
+          await restart();
+        };
   const chaos: Chaos = createChaos({
     random: randomOf(seed),
     sabotage: args.sabotage,
@@ -160,6 +176,7 @@ async function withServices(options: RunOptions, bus: Bus, { database, store }: 
     whenReady: (service, withinMs) => supervisor.whenReady(service, withinMs),
     arm: (service, moment) => supervisor.tell(service, { kind: "arm", moment }),
     kill: (service) => supervisor.kill(service),
+    restartServer,
     enough: () => kills >= args.kills,
     onKill(service, moment) {
       kills += 1;
@@ -231,7 +248,15 @@ async function withServices(options: RunOptions, bus: Bus, { database, store }: 
       queues: await watch.queues(),
       outboxRows: await database.outboxRows(),
     };
-    return { audit: audit(database.reader, facts), rejected, kills, ending, elapsedMs, failure };
+    return {
+      audit: audit(database.reader, facts),
+      rejected,
+      kills,
+      restarts: restart === undefined ? undefined : restarts,
+      ending,
+      elapsedMs,
+      failure,
+    };
   } finally {
     clearInterval(wakeTimer);
     clearInterval(stallTimer);

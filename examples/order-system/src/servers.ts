@@ -5,29 +5,49 @@ import { pathToFileURL } from "node:url";
 export interface Server {
   /** For `openTransport`. */
   readonly url: string;
-  /** Its messages are in the run's directory, and share its fate. */
-  readonly inDirectory: boolean;
+  /** Where its messages are: in the run's directory, with the server that ends with the run, or with a server that stays. */
+  readonly messages: "directory" | "run" | "elsewhere";
+  /** Kills the server and starts it again with what it kept; undefined: there is none, or it is not ours. */
+  readonly restart: (() => Promise<void>) | undefined;
   stop(): Promise<void>;
 }
 
-/** One line a name: what starts its server, with its files in `directory`. */
-const starters: Readonly<Record<string, (directory: string) => Promise<Server>>> = {
-  // No server: the file is all there is.
-  embedded: (directory) =>
-    Promise.resolve(running(pathToFileURL(join(directory, "messages.db")).href.replace(/^file:/, "embedded:"), true)),
-};
+const brokerNames = ["rabbitmq", "rabbitmq4", "kafka"] as const;
+type BrokerName = (typeof brokerNames)[number];
 
-export const serverNames: readonly string[] = Object.keys(starters);
+export const serverNames: readonly string[] = ["embedded", ...brokerNames];
 
 /** A name starts what it needs; a URL is of something that runs already. Undefined: neither. */
 export async function startServer(transport: string, directory: string): Promise<Server | undefined> {
-  const starter = Object.hasOwn(starters, transport) ? starters[transport] : undefined;
-  if (starter !== undefined) return starter(directory);
+  // No server: the file is all there is.
+  if (transport === "embedded") {
+    const { href } = pathToFileURL(join(directory, "messages.db"));
+    return { url: href.replace(/^file:/, "embedded:"), messages: "directory", restart: undefined, stop };
+  }
+  const broker = brokerNames.find((name) => name === transport);
+  if (broker !== undefined) return startOwn(broker);
   // Each service is a process of its own, and would have a memory of its own.
   if (/^memory:/i.test(transport)) throw new Error("--transport: memory: lives in one process, and these are four");
-  return transport.includes(":") ? running(transport, false) : undefined;
+  return transport.includes(":") ? { url: transport, messages: "elsewhere", restart: undefined, stop } : undefined;
 }
 
-function running(url: string, inDirectory: boolean): Server {
-  return { url, inDirectory, stop: () => Promise.resolve() };
+const stop = (): Promise<void> => Promise.resolve();
+
+/** A real server, found on this machine or installed. */
+async function startOwn(name: BrokerName): Promise<Server> {
+  const { startBroker } = await import("@waybill/brokers");
+  const broker = await startBroker(name);
+  const [node] = broker.nodes;
+  return {
+    url: broker.url,
+    messages: broker.mine ? "run" : "elsewhere",
+    restart:
+      broker.mine && node !== undefined
+        ? async () => {
+            await node.kill();
+            await node.start();
+          }
+        : undefined,
+    stop: async () => broker[Symbol.asyncDispose](),
+  };
 }

@@ -9,7 +9,8 @@ export function summary(result: RunResult, args: Arguments): string[] {
     "",
     `${count(audit.orders)} orders in ${seconds.toFixed(1)} s, ${(audit.orders / Math.max(seconds, 0.001)).toFixed(0)} a second`,
   ];
-  if (args.chaos) lines.push(`${kills} kills, each with orders unfinished`);
+  const also = result.restarts === undefined ? "" : `, and ${result.restarts} of ${args.transport} itself`;
+  if (args.chaos) lines.push(`${kills} kills, each with orders unfinished${also}`);
   if (args.chaos && kills < args.kills) lines.push(`${kills} kills and not ${args.kills}: the orders were over before`);
   if (result.failure !== undefined) lines.push(`Failed: ${result.failure.message}`);
   if (result.ending === "stuck") lines.push("Gave up waiting: nothing moved any more, and queues were not empty");
@@ -27,7 +28,7 @@ export function summary(result: RunResult, args: Arguments): string[] {
 }
 
 /** The last line of the output. */
-export function jsonLine({ audit, rejected, kills, failure }: RunResult): string {
+export function jsonLine({ audit, rejected, kills, restarts, failure }: RunResult): string {
   const { orders, shipped, deadLettered, retried, lost, duplicateEffects, ok } = audit;
   return JSON.stringify({
     orders,
@@ -36,6 +37,7 @@ export function jsonLine({ audit, rejected, kills, failure }: RunResult): string
     retried,
     rejected,
     kills,
+    ...(restarts === undefined ? {} : { restarts }),
     lost,
     duplicateEffects,
     ok: ok && failure === undefined,

@@ -1,4 +1,4 @@
-import { exponential, type Contract, type Published, type RetryOptions } from "@waybill/core";
+import { exponential, type Contract, type Published, type RetryOptions, type Transport } from "@waybill/core";
 import type { PlacedOrder } from "../contracts.ts";
 import { sqlOf, type Sql } from "../database.ts";
 import type { ServiceContext } from "./context.ts";
@@ -23,6 +23,11 @@ export interface EffectOptions {
 const concurrency = 128;
 const retry = { attempts: 5, backoff: exponential({ base: "20ms", max: "500ms" }), inProcess: true };
 
+/** How soon another member takes over what a dead one had in hand, where that is a matter of time. */
+export function leaseOf(transport: Transport, topic: string): { readonly lease?: string } {
+  return transport.capabilities(topic).lease.level === "none" ? {} : { lease: "5s" };
+}
+
 /**
  * A handler whose effect happens exactly once: its writes, the inbox row and what it publishes are one commit.
  * With sabotage it is written as one should not: the audit has to notice.
@@ -34,7 +39,7 @@ export function effect(service: ServiceContext, contract: Contract<PlacedOrder>,
     group,
     concurrency,
     orderBy: "key-in-process",
-    lease: "5s",
+    ...leaseOf(bus.transport, contract.topic),
     retry: options.never === undefined ? retry : { ...retry, never: options.never },
   } as const;
 

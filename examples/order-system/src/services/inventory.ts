@@ -1,15 +1,19 @@
 import { articleOf } from "../catalogue.ts";
 import { GetQuote, OrderPlaced, StockReserved } from "../contracts.ts";
 import type { Service, ServiceContext } from "./context.ts";
-import { effect } from "./effect.ts";
+import { effect, leaseOf } from "./effect.ts";
 
 /** Answers quotes, and reserves stock for every order: from the shelf to the reserved ones. */
 export function inventory(service: ServiceContext): Service {
-  service.bus.reply(GetQuote, { group: "pricing", concurrency: 128, lease: "5s" }, ({ sku, quantity }) => {
-    const article = articleOf(sku);
-    if (article === undefined) throw new Error("no such article");
-    return { totalCents: article.priceCents * quantity };
-  });
+  service.bus.reply(
+    GetQuote,
+    { group: "pricing", concurrency: 128, ...leaseOf(service.bus.transport, GetQuote.topic) },
+    ({ sku, quantity }) => {
+      const article = articleOf(sku);
+      if (article === undefined) throw new Error("no such article");
+      return { totalCents: article.priceCents * quantity };
+    },
+  );
 
   effect(service, OrderPlaced, {
     group: "inventory",
