@@ -64,8 +64,10 @@ export interface KafkaOptions {
   readonly groupProtocol?: GroupProtocol;
   /** Classic groups: a member that is silent for so long is replaced. Default 6 s. */
   readonly sessionTimeout?: Duration;
-  /** Classic groups. Default: a third of the session time-out. */
+  /** Classic groups: how soon a rebalance is noticed, too. Default: a twelfth of the session time-out. */
   readonly heartbeatEvery?: Duration;
+  /** Classic groups. `cooperative`: only what moves is given back. `eager`: everything is, at every rebalance. One for the whole group. Default `cooperative`. */
+  readonly assignment?: "cooperative" | "eager";
   /** How long a rebalance waits for handlers of revoked partitions. Default 30 s. */
   readonly rebalanceTimeout?: Duration;
   /** Static membership: within the session time-out a restarted member of this name gets its partitions back without a rebalance. */
@@ -103,6 +105,7 @@ export interface Settings {
   readonly groupProtocol: GroupProtocol;
   readonly sessionTimeoutMs: number;
   readonly heartbeatMs: number;
+  readonly assignment: "cooperative" | "eager";
   readonly rebalanceTimeoutMs: number;
   readonly instanceId: string | undefined;
   readonly maxFetchBytes: number;
@@ -156,6 +159,7 @@ const spec: SpecFor<KafkaOptions> = {
   groupProtocol: { type: "enum", values: ["classic", "consumer"] },
   sessionTimeout: { type: "duration", min: 1_000, max: 1_800_000 },
   heartbeatEvery: { type: "duration", min: 100, max: 600_000 },
+  assignment: { type: "enum", values: ["cooperative", "eager"] },
   rebalanceTimeout: { type: "duration", min: 1_000, max: 1_800_000 },
   instanceId: name,
   maxFetchBytes: { type: "integer", min: 1_024, max: 512 * mebibyte },
@@ -207,7 +211,8 @@ export function readOptions(options: KafkaOptions): Settings {
     topics: options.topics ?? {},
     groupProtocol: options.groupProtocol ?? "classic",
     sessionTimeoutMs,
-    heartbeatMs: options.heartbeatEvery === undefined ? Math.floor(sessionTimeoutMs / 3) : ms(options.heartbeatEvery, 0, "heartbeatEvery"),
+    heartbeatMs: options.heartbeatEvery === undefined ? Math.floor(sessionTimeoutMs / 12) : ms(options.heartbeatEvery, 0, "heartbeatEvery"),
+    assignment: options.assignment ?? "cooperative",
     rebalanceTimeoutMs: ms(options.rebalanceTimeout, "30s", "rebalanceTimeout"),
     instanceId: options.instanceId,
     maxFetchBytes: options.maxFetchBytes ?? mebibyte,

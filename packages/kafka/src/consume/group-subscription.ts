@@ -1,0 +1,220 @@
+import {
+  compilePattern,
+  WaybillError,
+  type Delivery,
+  type Settlement,
+  type SettleOutcome,
+  type SubscribeRequest,
+  type Subscription,
+  type SubscriptionEvent,
+} from "@waybill/core";
+import type { KafkaSession } from "../session/session.ts";
+import { messageOf, type Origin } from "../wire/message.ts";
+import { createGaps } from "./gaps.ts";
+import type { GroupMember, GroupReader } from "./group-member.ts";
+import { createIntake } from "./intake.ts";
+import type { Part } from "./part.ts";
+import { positionOf } from "./position.ts";
+import type { Handle } from "./progress.ts";
+
+export interface GroupSubscription {
+  readonly reader: GroupReader;
+  readonly subscription: Subscription;
+  /** It will see nothing more. */
+  end(): void;
+}
+
+export interface GroupSubscriptionOptions {
+  readonly session: KafkaSession;
+  readonly request: SubscribeRequest;
+  readonly group: string;
+  readonly member: () => GroupMember;
+  readonly reads: (log: string) => boolean;
+  /** What a log of Kafka stands for. */
+  readonly originOf: (log: string) => { readonly topic: string; readonly group: string | undefined };
+  readonly startOf: GroupReader["startOf"];
+  readonly dispose: () => Promise<void>;
+}
+
+export function createGroupSubscription(options: GroupSubscriptionOptions): GroupSubscription {
+  const { session, request, member, originOf } = options;
+  const { clock } = session;
+  const parts = new Set<Part>();
+  const origins = new Map<string, Origin>();
+  const gap = createGaps(request.onEvent);
+  let { credit } = request;
+  let disposed: Promise<void> | undefined;
+  let turn = 0;
+  let isOver = false;
+  const intake = createIntake(take, () => (isOver = true));
+
+  function take(): Delivery[] {
+    const deliveries: Delivery[] = [];
+    if (isOver || credit.messages <= 0) return deliveries;
+    let left = credit.messages;
+    let bytes = 0;
+    const ours: Part[] = [];
+    for (const part of parts) {
+      left -= part.progress.held;
+      bytes += part.progress.heldBytes;
+      if (part.state === "ready") ours.push(part);
+    }
+    // The partitions take turns.
+    turn += 1;
+    const budget = { left, bytes };
+    for (let step = 0; step < ours.length && budget.left > 0; step += 1) {
+      const part = ours[(turn + step) % ours.length];
+      if (part !== undefined) takeFrom(part, deliveries, budget);
+    }
+    return deliveries;
+  }
+
+  function takeFrom(part: Part, deliveries: Delivery[], budget: { left: number; bytes: number }): void {
+    const { progress, queue } = part;
+    const had = queue.bytes;
+    while (budget.left > 0) {
+      const released = progress.released();
+      if (released !== undefined) {
+        if (budget.bytes + released.bytes > credit.bytes && budget.bytes > 0) break;
+        give(progress.handOutAgain(released), deliveries, budget);
+        continue;
+      }
+      const record = queue.peek();
+      if (record === undefined) break;
+      const { offset } = record;
+      if (offset < progress.next || progress.isFinished(offset)) {
+        progress.pass(offset);
+        queue.shift();
+        continue;
+      }
+      if (offset >= part.openBelow) {
+        member().commits.touch(part);
+        break;
+      }
+      const size = record.value?.byteLength ?? 0;
+      // One that is above the credit by itself goes alone.
+      if (budget.bytes + size > credit.bytes && budget.bytes > 0) break;
+      const message = messageOf(record, originIn(part));
+      queue.shift();
+      if (message.expiresAt !== undefined && message.expiresAt <= clock.now()) {
+        progress.pass(offset);
+        gap(1, "expired");
+        continue;
+      }
+      give(progress.handOut(part, offset, message, size), deliveries, budget);
+    }
+    if (progress.next * 2 > part.openBelow + part.writtenNext) member().commits.touchLater(part);
+    if (had > 0 && queue.bytes < session.settings.maxPartitionFetchBytes) member().wake();
+  }
+
+  function give(handle: Handle, deliveries: Delivery[], budget: { left: number; bytes: number }): void {
+    const { part, offset, message, bytes, note } = handle;
+    budget.left -= 1;
+    budget.bytes += bytes;
+    deliveries.push({
+      message,
+      attempt: undefined,
+      position: positionOf(part.partition, offset, originIn(part).log !== message.topic),
+      part: part.name,
+      generation: part.generation,
+      leaseMs: undefined,
+      note,
+      takenOver: offset < part.suspectBelow,
+      handle,
+    });
+  }
+
+  function originIn(part: Part): Origin {
+    let origin = origins.get(part.name);
+    if (origin === undefined) {
+      origin = { log: part.topic, partition: part.partition, ...originOf(part.topic) };
+      origins.set(part.name, origin);
+    }
+    return origin;
+  }
+
+  async function settle(settlements: readonly Settlement[]): Promise<readonly SettleOutcome[]> {
+    refuse(settlements);
+    const outcomes: (SettleOutcome | Part)[] = [];
+    const touched = new Map<Part, number>();
+    for (const settlement of settlements) outcomes.push(settleOne(settlement, touched));
+    intake.wake();
+    if (touched.size === 0) return outcomes as SettleOutcome[];
+    await member().commits.written(touched, session.settings.requestTimeoutMs);
+    return outcomes.map((outcome) => (typeof outcome === "string" ? outcome : outcomeOf(outcome, touched.get(outcome) ?? 0)));
+  }
+
+  /** The part where a commit has the last word. */
+  function settleOne(settlement: Settlement, touched: Map<Part, number>): SettleOutcome | Part {
+    const { delivery } = settlement;
+    const handle = delivery.handle as Handle | undefined;
+    if (handle === undefined || !handle.held || handle.part.state === "gone") return "lost";
+    const { part } = handle;
+    const { progress } = part;
+    if (part.generation !== delivery.generation || !parts.has(part)) return "lost";
+    if (settlement.kind === "release") {
+      progress.release(handle);
+      return "done";
+    }
+    if (settlement.kind === "ack") progress.finish(handle);
+    else if (settlement.kind === "extend" && settlement.note !== undefined) progress.note(handle, settlement.note);
+    else return "done";
+    touched.set(part, progress.version);
+    return part;
+  }
+
+  const reader: GroupReader = {
+    parts,
+    reads: options.reads,
+    startOf: options.startOf,
+    wake: intake.wake,
+    gap,
+    onEvent: (event: SubscriptionEvent) => request.onEvent(event),
+    failed(error) {
+      if (isOver) return;
+      void request.onEvent({ kind: "failed", error });
+      end();
+    },
+  };
+
+  function end(): void {
+    isOver = true;
+    intake.end();
+  }
+
+  return {
+    reader,
+    end,
+    subscription: {
+      address: undefined,
+      deliveries: () => intake.deliveries,
+      settle,
+      credit(next) {
+        credit = next;
+        intake.wake();
+      },
+      [Symbol.asyncDispose]() {
+        end();
+        return (disposed ??= options.dispose());
+      },
+    },
+  };
+}
+
+function outcomeOf(part: Part, version: number): SettleOutcome {
+  if (part.writtenVersion >= version) return "done";
+  return part.state === "gone" ? "lost" : "unknown";
+}
+
+/** What a log cannot do is refused before anything is done. */
+function refuse(settlements: readonly Settlement[]): void {
+  for (const { kind } of settlements) {
+    if (kind === "retry") throw new WaybillError("CAPABILITY", "retry: a log goes forward; publish a copy to the group");
+    if (kind === "dead-letter") throw new WaybillError("CAPABILITY", "dead-letter: a log moves nothing; publish a copy");
+  }
+}
+
+/** Whether a pattern names a topic. */
+export function patternOf(pattern: string): (topic: string) => boolean {
+  return compilePattern(pattern);
+}

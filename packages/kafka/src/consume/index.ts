@@ -1,0 +1,2 @@
+export { createConsumers } from "./consumers.ts";
+export type { Consumers, ConsumersOptions } from "./consumers.ts";
