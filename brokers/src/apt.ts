@@ -6,19 +6,18 @@ const policyFile = "/usr/sbin/policy-rc.d";
 const policyText = "#!/bin/sh\n# Waybill's brokers: no service is started while this is here.\nexit 101\n";
 const environment = { ...process.env, DEBIAN_FRONTEND: "noninteractive", LC_ALL: "C.UTF-8" };
 const waitForLock = ["-o", "DPkg::Lock::Timeout=300"];
-let listsRead = false;
+let listsRead: Promise<unknown> | undefined;
 
-/** Throws unless this process may install packages. */
-export function needApt(): void {
+function needApt(): void {
   if (findProgram("apt-get") === undefined) throw new Error("this machine has no apt-get");
   if (process.getuid?.() !== 0) throw new Error("apt-get needs root");
 }
 
-/** Reads the package lists anew, once per process. */
-export async function readLists(): Promise<void> {
-  if (listsRead) return;
-  await run("apt-get", [...waitForLock, "-q", "update"], { timeoutMs: 300_000, env: environment });
-  listsRead = true;
+/** Reads the package lists anew, once per process. A source that fails is no error: the package may be in another. */
+function readLists(): Promise<unknown> {
+  const update = ["-q", "-o", "Acquire::Retries=2", "update"];
+  listsRead ??= run("apt-get", [...waitForLock, ...update], { timeoutMs: 300_000, env: environment }).catch(() => {});
+  return listsRead;
 }
 
 /** Installs a package whose version (without its epoch) begins with `version`. Under the installation lock. */

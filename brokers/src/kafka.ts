@@ -1,5 +1,6 @@
 // Kafka 4.1 in KRaft mode: every node is broker and controller. Clients and brokers have listeners of their own, so that
 // an advertised address (a proxy's) concerns clients alone.
+import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { copyFileSync, existsSync, mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -31,6 +32,7 @@ export const kafka: Server = {
   },
   async install() {
     if (java() === undefined) await aptInstall("default-jre-headless");
+    if (java() === undefined) throw new Error("apt's java is older than 17");
     const given = [process.env["KAFKA_HOME"], "/opt/kafka", cached(folderName)].find((home) => home !== undefined && versionIn(home));
     const home = given ?? (await download());
     const version = versionIn(home);
@@ -44,9 +46,25 @@ export const kafka: Server = {
   defaultPort: 9092,
 };
 
+let javaFound: string | undefined;
+
+/** The first java of at least 17, which Kafka 4 needs: JAVA_HOME's, the PATH's, and those that packages installed. */
 function java(): string | undefined {
+  if (javaFound !== undefined) return javaFound;
   const home = process.env["JAVA_HOME"];
-  return findProgram("java", home === undefined ? [] : [join(home, "bin")]);
+  const onPath = findProgram("java");
+  const packages = existsSync("/usr/lib/jvm") ? readdirSync("/usr/lib/jvm").map((name) => join("/usr/lib/jvm", name)) : [];
+  const candidates = [
+    ...(home === undefined ? [] : [join(home, "bin", "java")]),
+    ...(onPath === undefined ? [] : [onPath]),
+    ...packages.map((folder) => join(folder, "bin", "java")),
+  ];
+  javaFound = candidates.find((program) => {
+    if (!existsSync(program)) return false;
+    const { stderr } = spawnSync(program, ["-version"], { encoding: "utf8", timeout: 20_000 });
+    return Number(/version "(\d+)/.exec(stderr ?? "")?.[1] ?? 0) >= 17;
+  });
+  return javaFound;
 }
 
 function programOf(installed: Installed): string {

@@ -1,12 +1,13 @@
 // NATS 2.15 with JetStream, built by `go install`.
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { aptInstall } from "./apt.ts";
 import { cached, fillCache } from "./cache.ts";
 import { ask } from "./probe.ts";
 import { findProgram, run } from "./run.ts";
 import type { Installed, NodePlan, Plan, PlanOptions, Server } from "./server.ts";
+import { forgetSuite, installSuite } from "./suite.ts";
 
 const release = "2.15.2";
 const folderName = `nats-${release}`;
@@ -15,7 +16,7 @@ export const nats: Server = {
   name: "nats",
   title: "NATS 2.15",
   clusters: true,
-  ways: ["nats-server 2.15 on the PATH", "go 1.21 or newer on the PATH or by apt, which builds it from the Go module proxy"],
+  ways: ["nats-server 2.15 on the PATH", "go 1.21 or newer on the PATH or by apt (Debian 13's), which builds it from the Go module proxy"],
   async find() {
     const folder = cached(folderName);
     for (const program of [findProgram("nats-server"), folder === undefined ? undefined : join(folder, "nats-server")]) {
@@ -43,26 +44,42 @@ function findGo(): string | undefined {
   return Number(minor ?? 0) >= 21 ? program : undefined; // from there on it fetches the newer one that a module asks for
 }
 
+/** That of the machine; else that of Debian 13, which needs no more than its own folder; else apt's. */
+async function goCommand(): Promise<{ readonly program: string; readonly root?: string }> {
+  const own = findGo();
+  if (own !== undefined) return { program: own };
+  try {
+    const folder = join(await installSuite("golang-go"), "usr", "lib");
+    const root = readdirSync(folder).find((name) => /^go-1\.\d+$/.test(name));
+    if (root !== undefined) return { program: join(folder, root, "bin", "go"), root: join(folder, root) };
+  } catch {
+    await aptInstall("golang-go"); // no Debian: its own may do
+  }
+  const program = findGo();
+  if (program === undefined) throw new Error("the go of this machine and of its apt is older than 1.21");
+  return { program };
+}
+
 async function install(): Promise<Installed> {
-  if (findGo() === undefined) await aptInstall("golang-go");
-  const go = findGo();
-  if (go === undefined) throw new Error("the go of this machine and of its apt is older than 1.21");
+  const { program, root } = await goCommand();
   const folder = await fillCache(folderName, async (partial) => {
-    const temporary = {
+    const go = {
       GOBIN: partial,
-      GOFLAGS: "-modcacherw",
       GOPATH: join(partial, "go"),
       GOCACHE: join(partial, "build"),
+      GOFLAGS: "-modcacherw",
       GOTOOLCHAIN: "auto",
       CGO_ENABLED: "0",
+      ...(root === undefined ? {} : { GOROOT: root }),
     };
-    await run(go, ["install", `github.com/nats-io/nats-server/v2@v${release}`], {
+    await run(program, ["install", `github.com/nats-io/nats-server/v2@v${release}`], {
       timeoutMs: 600_000,
       cwd: partial,
-      env: { ...process.env, ...temporary },
+      env: { ...process.env, ...go },
     });
     for (const part of ["go", "build"]) rmSync(join(partial, part), { recursive: true, force: true });
   });
+  forgetSuite("golang-go");
   return { version: release, home: join(folder, "nats-server") };
 }
 

@@ -15,6 +15,12 @@ export function findSuite(name: string): string | undefined {
   return cached(folderOf(name));
 }
 
+/** What was needed for an installation only. Under the lock. */
+export function forgetSuite(name: string): void {
+  const folder = findSuite(name);
+  if (folder !== undefined) rmSync(folder, { recursive: true, force: true });
+}
+
 /** Under the lock. `more`: what its scripts use and no package depends on, because every Debian has it. */
 export async function installSuite(name: string, more: readonly string[] = []): Promise<string> {
   for (const program of ["apt-get", "dpkg-deb"]) if (findProgram(program) === undefined) throw new Error(`this machine has no ${program}`);
