@@ -28,7 +28,7 @@ export function conformance(module: URL, options: Pick<SuiteOptions, "full" | "o
         if (result.outcome === "untested") test.skip(result.why);
       });
     };
-    const selected = selectCases(options.only);
+    const selected = selectCases(options);
     for (const each of selected) if (each.together !== true) bound(each);
     describe("with processes of their own", { concurrency: atOnce }, () => {
       for (const each of selected) if (each.together === true) bound(each);

@@ -4,7 +4,7 @@ import { collector, createRecorder, record } from "./recorder.ts";
 import type { Recorder } from "./recorder.ts";
 import { checkHistory } from "./checker.ts";
 import type { Verdict } from "./anomalies.ts";
-import type { HistoryRecord } from "./history.ts";
+import type { Claim, HistoryEvent, HistoryRecord } from "./history.ts";
 import type { Rig } from "./rig.ts";
 import type { Broker } from "./target.ts";
 
@@ -30,18 +30,20 @@ export interface Watched {
   readonly recorder: Recorder;
   readonly around: (transport: Transport) => Transport;
   readonly records: readonly HistoryRecord[];
+  note(event: HistoryEvent): void;
   /** Ends the history, and judges it. */
   verdict(): Verdict;
 }
 
 /** Records what goes over a bus of this process. */
-export function watched(rig: Rig, delivery: "at-least-once" | "at-most-once" = "at-least-once"): Watched {
+export function watched(rig: Rig, claim: Claim = { delivery: "at-least-once" }): Watched {
   const history = collector();
   const recorder = createRecorder({ run: rig.unique("run"), seed: rig.seed, proc: "here", inc: 0, write: history.write });
   return {
     recorder,
     records: history.records,
-    around: (transport) => record(transport, recorder, { handles: true, claim: { delivery } }),
+    note: (event) => recorder.add(event),
+    around: (transport) => record(transport, recorder, { handles: true, claim }),
     verdict() {
       recorder.add({ f: "drain", type: "end", reason: "complete" });
       return checkHistory(history.records);

@@ -5,9 +5,10 @@ import type { Rig } from "./rig.ts";
 
 /**
  * What a case stands on. A capability or `keeps` (durability D1 or more) that the transport does not offer is proved refused
- * instead. `store`, `crash` (by processes or `fault:crash`) and `fault:…` are means of the target: without them the case is reported as untested.
+ * instead. `store`, `processes`, `crash` (by processes or `fault:crash`), `foreign` and `fault:…` are means of the target: without
+ * them the case is reported as untested.
  */
-export type Need = CapabilityName | "keeps" | "store" | "crash" | `fault:${keyof Faults}`;
+export type Need = CapabilityName | "keeps" | "store" | "processes" | "crash" | "foreign" | `fault:${keyof Faults}`;
 
 export interface Case {
   /** Begins with its property where RELIABILITY has one: `P01 …`. */
@@ -21,6 +22,8 @@ export interface Case {
   readonly deadlineMs?: number;
   /** It mostly waits, for processes and deadlines, on a broker of its own: a few of these may run at once. */
   readonly together?: boolean;
+  /** It takes minutes: only with the larger counts, or when it is asked for by its whole name. */
+  readonly long?: boolean;
 }
 
 export type Outcome = "proved" | "refused" | "failed" | "untested";

@@ -80,7 +80,16 @@ export async function openRig(options: RigOptions, caseName: string): Promise<Ri
     checked: () => checked,
     async dispose() {
       over.abort();
-      for (const close of closers.toReversed()) await within("closing what the case opened", 10_000, Promise.resolve(close()));
+      let failure: { readonly error: unknown } | undefined;
+      for (const close of closers.toReversed()) {
+        try {
+          await within("closing what the case opened", 10_000, Promise.resolve(close()));
+        } catch (error) {
+          // The others are closed all the same.
+          failure ??= { error };
+        }
+      }
+      if (failure !== undefined) throw failure.error;
     },
   };
   const first = await connected();

@@ -4,7 +4,7 @@ import { cases as allCases } from "./cases/index.ts";
 import { missing, refusals } from "./refusals.ts";
 import { openRig } from "./rig.ts";
 import type { Rig, RigOptions } from "./rig.ts";
-import type { Broker, ConformanceTarget } from "./target.ts";
+import type { Broker, ConformanceTarget, Faults } from "./target.ts";
 import { within } from "./wait.ts";
 
 export interface SuiteOptions {
@@ -29,7 +29,7 @@ export const atOnce = 3;
 export async function runSuite(target: ConformanceTarget, options: SuiteOptions = {}): Promise<readonly CaseResult[]> {
   const results: CaseResult[] = [];
   const broker = await target.start();
-  const selected = selectCases(options.only, options.cases);
+  const selected = selectCases(options);
   const work = async (queue: Case[]): Promise<void> => {
     for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
       const result = await runCase(next, rigOptions(target, broker, options));
@@ -47,8 +47,8 @@ export async function runSuite(target: ConformanceTarget, options: SuiteOptions 
   return results;
 }
 
-export function selectCases(only: string | undefined, from: readonly Case[] = allCases): readonly Case[] {
-  return only === undefined ? from : from.filter((each) => each.name.includes(only));
+export function selectCases({ only, full = false, cases = allCases }: Pick<SuiteOptions, "only" | "full" | "cases">): readonly Case[] {
+  return cases.filter(({ name, long }) => (only === undefined || name.includes(only)) && (long !== true || full || name === only));
 }
 
 export function rigOptions(target: ConformanceTarget, broker: Broker, options: SuiteOptions): RigOptions {
@@ -117,7 +117,9 @@ async function outcomeOf(
 
 function has(rig: Rig, need: Need): boolean {
   if (need === "store") return rig.target.store !== undefined;
+  if (need === "processes") return rig.target.processes && rig.module !== undefined;
+  if (need === "foreign") return rig.broker.foreign !== undefined;
   if (need === "crash") return rig.target.processes ? rig.module !== undefined : rig.broker.faults.crash !== undefined;
-  if (need.startsWith("fault:")) return need.slice("fault:".length) in rig.broker.faults;
+  if (need.startsWith("fault:")) return rig.broker.faults[need.slice("fault:".length) as keyof Faults] !== undefined;
   return true;
 }

@@ -66,10 +66,10 @@ export interface Network extends Wire {
 /** What can be done to a broker. What is left out cannot be done to it, and its cases are reported as untested. */
 export interface Faults {
   /** Publishes are neither taken nor refused until `unblock`. */
-  readonly block?: () => void;
+  readonly block?: () => Promise<void> | void;
   /** Publishes and settlements take effect, and nothing is answered until `unblock`. */
-  readonly holdConfirms?: () => void;
-  readonly unblock?: () => void;
+  readonly holdConfirms?: () => Promise<void> | void;
+  readonly unblock?: () => Promise<void> | void;
   /** Away, and back with what it kept. */
   readonly stop?: () => Promise<void> | void;
   readonly start?: () => Promise<void> | void;

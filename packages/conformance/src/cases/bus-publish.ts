@@ -5,7 +5,9 @@ import { event, isWaybillError } from "@waybill/core";
 import type { PublishOutcome, Transport } from "@waybill/core";
 import { around } from "../around.ts";
 import { openBus } from "../buses.ts";
+import type { BusChoices } from "../buses.ts";
 import type { Case } from "../case.ts";
+import type { Rig } from "../rig.ts";
 import { offered } from "./publish.ts";
 
 export const busPublishCases: readonly Case[] = [
@@ -85,43 +87,51 @@ export const busPublishCases: readonly Case[] = [
     deadlineMs: 60_000,
     async prove(rig) {
       const gate = gated();
-      const bus = await openBus(rig, { around: gate.around, publish: { timeout: "1h" } });
-      const contract = event<Uint8Array>(rig.unique("blocked"), { contentType: "application/octet-stream" });
-      await bus.publish(contract, new Uint8Array(1));
-      gate.hold();
-      const before = await used();
-      const callers = 1_000;
-      const each = rig.scale(200, 1_000);
-      let refused = 0;
-      let others = 0;
-      const codes = new Set<string>();
-      for (let caller = 0; caller < callers; caller += 1) {
-        for (let at = 0; at < each; at += 1) {
-          bus.publish(contract, new Uint8Array(1_024)).then(
-            () => (others += 1),
-            (error: unknown) => {
-              codes.add(isWaybillError(error) ? `${error.code} ${error.certainty}` : String(error));
-              refused += 1;
-            },
-          );
-        }
-        if (caller % 50 === 0) await new Promise(setImmediate);
-      }
-      await rig.until("the refusals", () => {
-        const { buffered, waiting } = bus.status().publishing;
-        return refused === callers * each - buffered - waiting;
-      });
-      assert.deepEqual([...codes], ["BUFFER_FULL definite"]);
-      assert.equal(others, 0);
-      const grownMiB = ((await used()) - before) / 2 ** 20;
-      assert(grownMiB <= 64, `${grownMiB.toFixed(1)} MiB above the start`);
-      gate.release();
-      const { buffered, waiting } = bus.status().publishing;
-      await rig.until("what was kept", () => others === buffered + waiting, 20_000);
-      rig.saw(callers * each);
+      await flood(rig, { around: gate.around, publish: { timeout: "1h" } }, { hold: gate.hold, release: gate.release });
     },
   },
 ];
+
+/** Far more is published than there is room for, while `hold` lasts: memory is bounded, what is too much refused, the rest sent after it. */
+export async function flood(
+  rig: Rig,
+  choices: BusChoices,
+  gate: { hold(): Promise<void> | void; release(): Promise<void> | void },
+): Promise<void> {
+  const bus = await openBus(rig, choices);
+  const contract = event<Uint8Array>(rig.unique("blocked"), { contentType: "application/octet-stream" });
+  await bus.publish(contract, new Uint8Array(1));
+  await gate.hold();
+  const before = await used();
+  const callers = 1_000;
+  const each = rig.scale(200, 1_000);
+  let [refused, others] = [0, 0];
+  const codes = new Set<string>();
+  for (let caller = 0; caller < callers; caller += 1) {
+    for (let at = 0; at < each; at += 1) {
+      bus.publish(contract, new Uint8Array(1_024)).then(
+        () => (others += 1),
+        (error: unknown) => {
+          codes.add(isWaybillError(error) ? `${error.code} ${error.certainty}` : String(error));
+          refused += 1;
+        },
+      );
+    }
+    if (caller % 50 === 0) await new Promise(setImmediate);
+  }
+  await rig.until("the refusals", () => {
+    const { buffered, waiting } = bus.status().publishing;
+    return refused === callers * each - buffered - waiting;
+  });
+  assert.deepEqual([...codes], ["BUFFER_FULL definite"]);
+  assert.equal(others, 0);
+  const grownMiB = ((await used()) - before) / 2 ** 20;
+  assert(grownMiB <= 64, `${grownMiB.toFixed(1)} MiB above the start`);
+  await gate.release();
+  const { buffered, waiting } = bus.status().publishing;
+  await rig.until("what was kept", () => others === buffered + waiting, 20_000);
+  rig.saw(callers * each);
+}
 
 /** At most once has to be asked for by name where the transport cannot do better. */
 export const delivery = (rig: Parameters<typeof offered>[0]): { readonly delivery?: "at-most-once" } =>

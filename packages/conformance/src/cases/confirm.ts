@@ -40,14 +40,14 @@ export const confirmCases: readonly Case[] = [
       const transport = await rig.transport(broker);
       const topic = rig.unique("blocked");
       const taker = await subscribe(rig, transport, { topic, group: group(rig) }, { ack: acks(rig) });
-      broker.faults.block?.();
+      await broker.faults.block?.();
       const sent = [message(rig, topic, { key: "k" }), message(rig, topic, { key: "k" })];
       const outcomes = await rig.within("publish", transport.publish(sent, { signal: AbortSignal.timeout(100) }));
       assert(
         outcomes.every((outcome) => !outcome.ok),
         "nothing is confirmed while the broker takes nothing",
       );
-      broker.faults.unblock?.();
+      await broker.faults.unblock?.();
       const absent = sent.filter((_, index) => outcomes[index]?.ok === false && outcomes[index].error.certainty === "definite");
       const last = message(rig, topic, { key: "k" });
       await publishAll(rig, transport, [last]);
@@ -65,13 +65,13 @@ export const confirmCases: readonly Case[] = [
       const transport = await rig.transport(broker);
       const topic = rig.unique("confirmed");
       await subscribe(rig, transport, { topic, group: group(rig) });
-      broker.faults.block?.();
+      await broker.faults.block?.();
       let known = false;
       const outcomes = transport.publish([message(rig, topic)], { signal: rig.signal }).finally(() => (known = true));
       const begun = performance.now();
       await rig.until("50 ms", () => performance.now() - begun > 50);
       assert(!known, "ok before the broker took it");
-      broker.faults.unblock?.();
+      await broker.faults.unblock?.();
       assert.equal((await rig.within("the confirm", outcomes))[0]?.ok, true);
       rig.saw(1);
     },
@@ -84,7 +84,7 @@ export const confirmCases: readonly Case[] = [
       const transport = await rig.transport(broker);
       const topic = rig.unique("unsaid");
       const taker = await subscribe(rig, transport, { topic, group: group(rig) });
-      broker.faults.holdConfirms?.();
+      await broker.faults.holdConfirms?.();
       const outcomes = transport.publish([message(rig, topic, { key: "k" })], { signal: rig.signal });
       await rig.until("the message", () => taker.got.length === 1);
       await broker.faults.stop?.();

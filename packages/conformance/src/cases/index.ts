@@ -9,8 +9,11 @@ import { effectCases } from "./effect.ts";
 import { faceCases } from "./faces.ts";
 import { flowCases } from "./flow.ts";
 import { groupCases } from "./group.ts";
+import { halfOpenCases } from "./half-open.ts";
 import { leaseCases } from "./lease.ts";
 import { livenessCases } from "./liveness.ts";
+import { outageCases } from "./outage.ts";
+import { networkCases } from "./network.ts";
 import { orderCases } from "./order.ts";
 import { publishCases } from "./publish.ts";
 import { replayCases } from "./replay.ts";
@@ -37,5 +40,8 @@ export const cases: readonly Case[] = [
   ...badInputCases,
   ...crashCases,
   ...effectCases,
+  ...outageCases,
+  ...networkCases,
+  ...halfOpenCases,
   ...diskCases,
 ];
