@@ -17,7 +17,7 @@ async function refusal(url: string): Promise<string> {
 }
 
 test("each scheme opens its transport", async () => {
-  assert.deepEqual(schemes, ["embedded", "memory"]);
+  assert.deepEqual(schemes, ["amqp", "amqps", "embedded", "memory"]);
   const log = await openTransport("memory:?shape=log&partitions=3");
   assert.equal(log.capabilities().revocation.level, "native");
   const directory = mkdtempSync(join(tmpdir(), "transports-"));

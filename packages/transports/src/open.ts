@@ -7,12 +7,20 @@ const table: Readonly<Record<string, (address: Address) => Promise<Transport>>> 
     const { embedded } = await import("@waybill/embedded");
     return embedded({ ...optionsOf(address), path: filePath(address) });
   },
+  amqp: openRabbitmq,
+  amqps: openRabbitmq,
   async memory(address) {
     const { memory } = await import("@waybill/core");
     if (address.rest !== "") throw new WaybillError("CONFIG", "transport URL: memory has no address; write memory: or memory:?shape=log");
     return memory(optionsOf(address));
   },
 };
+
+/** The adapter reads the rest of the URL: user, hosts, virtual host. */
+async function openRabbitmq(address: Address): Promise<Transport> {
+  const { rabbitmq } = await import("@waybill/rabbitmq");
+  return rabbitmq({ ...optionsOf(address), url: `${address.scheme}:${address.rest}` });
+}
 
 /** The schemes that `openTransport` knows. */
 export const schemes: readonly string[] = Object.freeze(Object.keys(table).toSorted());
