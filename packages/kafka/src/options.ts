@@ -55,7 +55,7 @@ export interface KafkaOptions {
   readonly compression?: Compression;
   /** `murmur2`: as the Java client. `crc32`: as librdkafka's `consistent`. Default `murmur2`. */
   readonly partitioner?: "murmur2" | "crc32";
-  /** Bytes of one body. Default 1,000,000: below the broker's default `message.max.bytes`, with room for headers. */
+  /** Bytes of one body. Default 1,000,000, or less where the broker's `message.max.bytes` says so. */
   readonly maxBodyBytes?: number;
   /** Makes the topics that are missing, when they are published or subscribed to. Default true; false: `TOPOLOGY` and `UNROUTABLE`. */
   readonly createTopics?: boolean;
@@ -99,7 +99,7 @@ export interface Settings {
   readonly producers: number;
   readonly compression: Compression;
   readonly partitioner: "murmur2" | "crc32";
-  readonly maxBodyBytes: number;
+  readonly maxBodyBytes: number | undefined;
   readonly createTopics: boolean;
   readonly topics: TopicDefaults;
   readonly groupProtocol: GroupProtocol;
@@ -206,7 +206,7 @@ export function readOptions(options: KafkaOptions): Settings {
     producers: options.producers ?? 4,
     compression: options.compression ?? "none",
     partitioner: options.partitioner ?? "murmur2",
-    maxBodyBytes: options.maxBodyBytes ?? 1_000_000,
+    maxBodyBytes: options.maxBodyBytes,
     createTopics: options.createTopics ?? true,
     topics: options.topics ?? {},
     groupProtocol: options.groupProtocol ?? "classic",

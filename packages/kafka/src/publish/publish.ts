@@ -46,7 +46,7 @@ interface Lane {
   tail: Promise<void>;
 }
 
-export function createPublishing(cluster: Cluster, maxBodyBytes: () => number): Publishing {
+export function createPublishing(cluster: Cluster, maxBodyBytes: number): Publishing {
   const { settings, clock } = cluster;
   const hash = hashOf(settings.partitioner);
   const lanes = Array.from({ length: settings.producers }, (_, index): Lane => ({
@@ -59,7 +59,7 @@ export function createPublishing(cluster: Cluster, maxBodyBytes: () => number): 
     const outcomes: PublishOutcome[] = [];
     const limit = createLimit(clock, settings.deliveryTimeoutMs, [...signals, cluster.signal]);
     try {
-      const indexes = accepted(messages, outcomes, maxBodyBytes());
+      const indexes = accepted(messages, outcomes, maxBodyBytes);
       const topics = await topicsOf(messages, indexes, outcomes, limit);
       const byLane = deal(messages, indexes, topics, outcomes);
       await Promise.all([...byLane].map(([lane, queues]) => inTurn(lanes[lane] as Lane, [...queues.values()], outcomes, limit)));
@@ -77,29 +77,39 @@ export function createPublishing(cluster: Cluster, maxBodyBytes: () => number): 
     limit: Limit,
   ): Promise<ReadonlyMap<string, TopicMetadata>> {
     const found = new Map<string, TopicMetadata>();
-    const wanted = new Map<string, boolean>();
+    const failures = new Map<string, WaybillError>();
+    const strict = new Set<string>();
+    const loose = new Set<string>();
     for (const index of indexes) {
       const message = messages[index] as Message;
       const log = logTopicOf(message);
       // Nobody makes the inbox of somebody who has left; a command has to have a destination already.
-      const create = !log.startsWith(inboxPrefix) && !message.mandatory;
-      wanted.set(log, create || wanted.get(log) === true);
+      (message.mandatory || log.startsWith(inboxPrefix) ? strict : loose).add(log);
     }
-    const failures = new Map<string, WaybillError>();
-    const asked = [...wanted].map(async ([log, create]) => {
+    const ask = async (log: string, create: boolean): Promise<void> => {
       try {
         const topic = (await cluster.metadata([log], { create })).get(log);
-        if (topic === undefined) failures.set(log, new WaybillError("UNROUTABLE", `there is no topic "${log}"`));
+        if (topic === undefined) failures.set(log, missing(log));
         else found.set(log, topic);
       } catch (error) {
         // What was asked has changed no message: whatever the answer, nothing was written.
         failures.set(log, definite(wrap(error)));
       }
-    });
-    await Promise.race([Promise.all(asked), limit.over]);
+    };
+    const look = async (): Promise<void> => {
+      await Promise.all([...strict].map((log) => ask(log, false)));
+      const absent = new Set([...strict].filter((log) => !found.has(log)));
+      for (const index of indexes) {
+        const message = messages[index] as Message;
+        const log = logTopicOf(message);
+        if (message.mandatory && absent.has(log)) outcomes[index] = { ok: false, error: failures.get(log) ?? missing(log) };
+      }
+      await Promise.all([...loose].map((log) => ask(log, true)));
+    };
+    await Promise.race([look(), limit.over]);
     for (const index of indexes) {
       const log = logTopicOf(messages[index] as Message);
-      if (!found.has(log)) outcomes[index] = { ok: false, error: failures.get(log) ?? limit.error("definite", undefined) };
+      if (!found.has(log)) outcomes[index] ??= { ok: false, error: failures.get(log) ?? limit.error("definite", undefined) };
     }
     return found;
   }
@@ -154,6 +164,10 @@ export function createPublishing(cluster: Cluster, maxBodyBytes: () => number): 
       await Promise.all(lanes.map(({ tail }) => tail));
     },
   };
+}
+
+function missing(log: string): WaybillError {
+  return new WaybillError("UNROUTABLE", `there is no topic "${log}"`);
 }
 
 function nothing(): void {}

@@ -7,6 +7,7 @@ import { call } from "./call.ts";
 import { codes } from "./codes.ts";
 import { createConnections, destroy } from "./connections.ts";
 import { wrap } from "./errors.ts";
+import { askLimits, type Limits } from "./limits.ts";
 import { createMetadata } from "./metadata.ts";
 import type { Coordinator, KafkaSession, Purpose } from "./session.ts";
 import { checkVersions } from "./versions.ts";
@@ -172,9 +173,13 @@ export async function openCluster(settings: Settings, clock: Clock, { signal, on
 
   signal.addEventListener("abort", close, { once: true });
   let first: Connection;
+  let limits: Limits;
   try {
     signal.throwIfAborted();
     first = await openControl(true);
+    const [nodeId] = metadata.brokers.keys();
+    if (nodeId === undefined) throw new WaybillError("CONNECTION", "the cluster has no brokers yet");
+    limits = await askLimits(await connectionTo(nodeId, { name: "offsets" }), nodeId, settings);
   } catch (error) {
     close();
     throw signal.aborted ? new WaybillError("ABORTED", "gave up connecting", { cause: error }) : error;
@@ -189,8 +194,10 @@ export async function openCluster(settings: Settings, clock: Clock, { signal, on
     clock,
     id: randomUUID(),
     signal: ended.signal,
+    limits,
     isUp: () => control !== undefined,
     metadata: (topics, options = {}) => metadata.topics(topics, options),
+    knownTopic: metadata.peek,
     topicNames: () => metadata.names(),
     forgetTopic: metadata.forget,
     onTopic(told) {

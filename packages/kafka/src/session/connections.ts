@@ -1,5 +1,5 @@
 import { isIP } from "node:net";
-import { Connection, SASLMechanisms, type ConnectionOptions, type SASLMechanismValue, type SASLOptions } from "@platformatic/kafka";
+import { Connection, SASLMechanisms, type AdminOptions, type ConnectionOptions, type SASLMechanismValue, type SASLOptions } from "@platformatic/kafka";
 import { WaybillError } from "@waybill/core";
 import type { SaslOptions, Settings } from "../options.ts";
 import { placeOf, type BrokerAddress } from "./address.ts";
@@ -106,4 +106,17 @@ function saslOf({ mechanism, username, password, token }: SaslOptions): SASLOpti
   if (password !== undefined) options.password = password;
   if (token !== undefined) options.token = token;
   return options;
+}
+
+/** For whoever wants the client library's own object: `Transport.client`. */
+export function adminOptions(settings: Settings): AdminOptions {
+  const { tls, sasl } = optionsOf(settings, settings.brokers[0] as BrokerAddress, { name: "admin" });
+  return {
+    clientId: settings.clientId,
+    bootstrapBrokers: settings.brokers.map(placeOf),
+    connectTimeout: settings.connectTimeoutMs,
+    requestTimeout: settings.requestTimeoutMs,
+    ...(tls === undefined ? {} : { tls }),
+    ...(sasl === undefined ? {} : { sasl }),
+  };
 }

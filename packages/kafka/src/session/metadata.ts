@@ -12,6 +12,7 @@ export interface Metadata {
   /** Asks for the brokers alone. */
   refresh(connection: Connection): Promise<void>;
   topics(names: readonly string[], options: MetadataOptions): Promise<ReadonlyMap<string, TopicMetadata>>;
+  peek(topic: string): TopicMetadata | undefined;
   names(): Promise<readonly string[]>;
   forget(topic: string): void;
 }
@@ -118,6 +119,7 @@ export function createMetadata({ settings, clock, control, pause, created }: Met
       learn((await call(metadataV12.api, connection, [], false, false)).brokers);
     },
     topics,
+    peek: (topic) => known.get(topic)?.topic,
     async names() {
       const answer = await call(metadataV12.api, await control(), null, false, false);
       learn(answer.brokers);

@@ -9,6 +9,7 @@
 import type { Connection } from "@platformatic/kafka";
 import type { Clock, Message, PublishOutcome } from "@waybill/core";
 import type { Settings } from "../options.ts";
+import type { Limits } from "./limits.ts";
 
 export interface PartitionMetadata {
   readonly partition: number;
@@ -51,10 +52,14 @@ export interface KafkaSession {
   readonly id: string;
   /** Fires at close. */
   readonly signal: AbortSignal;
+  /** What the brokers' settings say. */
+  readonly limits: Limits;
   /** Whether the control connection stands. */
   isUp(): boolean;
   /** Of those that exist; others are missing in the answer. Rejects with `CONNECTION`. */
   metadata(topics: readonly string[], options?: MetadataOptions): Promise<ReadonlyMap<string, TopicMetadata>>;
+  /** What is known already, without asking. */
+  knownTopic(topic: string): TopicMetadata | undefined;
   /** Names of all topics that are not the broker's own. */
   topicNames(): Promise<readonly string[]>;
   /** Forgets what is known of this topic: after an answer that says that it is not so any more. */
