@@ -1,14 +1,36 @@
-import { deadLetterGroup, WaybillError, type SubscribeRequest, type Subscription } from "@waybill/core";
+import {
+  compilePattern,
+  deadLetterGroup,
+  WaybillError,
+  type Browsed,
+  type BrowseRequest,
+  type Inspection,
+  type StartPosition,
+  type SubscribeRequest,
+  type Subscription,
+} from "@waybill/core";
 import type { KafkaSession } from "../session/session.ts";
-import { isOwnTopic, retryTopic } from "../wire/names.ts";
+import { inboxPrefix, isInternal } from "../wire/names.ts";
+import { browseGroup } from "./browse.ts";
+import { groupLogs } from "./group-logs.ts";
 import { createGroupMember, type GroupMember } from "./group-member.ts";
-import { createGroupSubscription, type GroupSubscription } from "./group-subscription.ts";
+import { createGroupPlaces } from "./group-places.ts";
+import { createGroupSubscription, type GroupSubscription, type TopicLog } from "./group-subscription.ts";
+import { inspectGroup } from "./inspect.ts";
+import { openReader, type Reader } from "./reader-subscription.ts";
+import { watchTopics } from "./topic-names.ts";
 
 /** All that is read through one session. */
 export interface Consumers {
   subscribe(request: SubscribeRequest): Promise<Subscription>;
-  /** Whether this process has members of that group. */
-  isMember(group: string): boolean;
+  inspect(topic: string, group: string): Promise<Inspection>;
+  browse(request: BrowseRequest): Promise<readonly Browsed[]>;
+  /** Where the group goes on. @throws `BUSY` while it has members. */
+  seek(topic: string, group: string, to: StartPosition): Promise<void>;
+  /** Whether the group has a place in every partition of the topic. */
+  groupExists(topic: string, group: string): Promise<boolean>;
+  /** A group that does not exist starts at `latest`. */
+  makeGroup(topic: string, group: string): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -19,71 +41,143 @@ export interface ConsumersOptions {
 
 interface Group {
   readonly member: GroupMember;
-  readonly logs: Map<GroupSubscription, ReadonlySet<string>>;
+  /** What each subscription reads, by the name of the log. */
+  readonly logs: Map<GroupSubscription, ReadonlyMap<string, TopicLog>>;
 }
 
 export function createConsumers(session: KafkaSession, { troubled = () => undefined }: ConsumersOptions = {}): Consumers {
   const groups = new Map<string, Group>();
   const open = new Set<Subscription>();
+  const places = createGroupPlaces(session);
+  let readers = 0;
 
   async function subscribe(request: SubscribeRequest): Promise<Subscription> {
     if (request.signal.aborted) throw new WaybillError("ABORTED", "the caller's signal fired");
     if (session.signal.aborted) throw new WaybillError("CLOSED", "the transport is closed");
-    if (request.group !== undefined && request.topic !== undefined) return subscribeGroup(request, request.topic, request.group);
-    throw new WaybillError("CAPABILITY", "not built yet");
+    if (request.inbox) return subscribeInbox(request);
+    const topics = await topicsOf(request);
+    const subscription = await (request.group === undefined ? read(request, topics) : join(request, request.group, topics));
+    open.add(subscription);
+    return subscription;
+  }
+
+  /** The topics of a request, which of a pattern become more. */
+  interface Topics {
+    readonly now: () => readonly string[];
+    /** Those that were there when it began. */
+    readonly atFirst: ReadonlySet<string>;
+    watch(widened: () => void): void;
+    close(): void;
+  }
+
+  async function topicsOf({ topic, pattern }: SubscribeRequest): Promise<Topics> {
+    if (topic !== undefined) {
+      const there = await session.metadata([topic], { create: true });
+      return { now: () => [topic], atFirst: new Set(there.keys()), watch: () => undefined, close: () => undefined };
+    }
+    const names = compilePattern(pattern as string);
+    return watchTopics(session, (name) => !isInternal(name) && names(name), troubled);
   }
 
   function groupOf(name: string): Group {
     let group = groups.get(name);
     if (group === undefined) {
-      const logs = new Map<GroupSubscription, ReadonlySet<string>>();
-      const wanted = (): ReadonlySet<string> => new Set([...logs.values()].flatMap((names) => [...names]));
-      group = { logs, member: createGroupMember({ session, group: name, wanted, troubled }) };
+      const logs: Group["logs"] = new Map();
+      const member = createGroupMember({
+        session,
+        group: name,
+        wanted: () => new Set([...logs.values()].flatMap((of) => [...of.keys()])),
+        awaited: () => new Set([...logs.values()].flatMap((of) => [...of.values()].flatMap((log) => (log.stepMs === undefined ? [log.name] : [])))),
+        troubled,
+      });
+      group = { logs, member };
       groups.set(name, group);
     }
     return group;
   }
 
-  async function subscribeGroup(request: SubscribeRequest, topic: string, name: string): Promise<Subscription> {
-    const existing = await session.metadata([topic], { create: true });
-    const retries = isOwnTopic(topic, name) ? undefined : retryTopic(topic, name);
-    const names = new Set(retries === undefined ? [topic] : [topic, retries]);
+  async function join(request: SubscribeRequest, name: string, topics: Topics): Promise<Subscription> {
     const group = groupOf(name);
     const { member, logs } = group;
-    // What comes into being later is read from its beginning: it is all published from now on.
-    const fromStart = !existing.has(topic) || name === deadLetterGroup;
+    const own = new Map<string, TopicLog>();
+    const widen = (): void => {
+      for (const topic of topics.now()) for (const log of groupLogs(topic, name)) own.set(log.name, { ...log, topic });
+    };
+    widen();
     const dispose = async (): Promise<void> => {
       open.delete(made.subscription);
+      topics.close();
       logs.delete(made);
       await member.detach(made.reader);
-      if (logs.size > 0) return;
-      if (groups.get(name) === group) groups.delete(name);
+      if (logs.size > 0 || groups.get(name) !== group) return;
+      groups.delete(name);
       await member.leave();
     };
-    const made: GroupSubscription = createGroupSubscription({
+    const made = createGroupSubscription({
       session,
       request,
       group: name,
       member: () => member,
-      reads: (log) => names.has(log),
-      originOf: (log) => ({ topic, group: log === topic ? undefined : name }),
-      startOf: (log) => (log !== topic || fromStart ? "earliest" : request.from),
+      reads: (log) => own.has(log),
+      logOf: (log) => own.get(log) as TopicLog,
+      logsOf: (topic) => groupLogs(topic, name),
+      // What came into being later is read from its beginning: all of it is published from now on.
+      startOf: (log) => (topics.atFirst.has(log) && name !== deadLetterGroup ? request.from : "earliest"),
       dispose,
     });
-    logs.set(made, names);
-    open.add(made.subscription);
+    logs.set(made, own);
     try {
-      await member.attach(made.reader, [topic], request.signal);
+      await member.attach(made.reader, [...topics.atFirst], request.signal);
     } catch (error) {
       await made.subscription[Symbol.asyncDispose]();
       throw error;
     }
+    topics.watch(() => {
+      widen();
+      void member.widen().catch(troubled);
+    });
     return made.subscription;
+  }
+
+  async function read(request: SubscribeRequest, topics: Topics, address?: string): Promise<Subscription> {
+    readers += 1;
+    const reader: Reader = await openReader({
+      session,
+      request,
+      name: `${session.id}:reader ${readers}`,
+      address,
+      wanted: () => new Set(topics.now()),
+      troubled,
+      dispose() {
+        open.delete(reader.subscription);
+        topics.close();
+      },
+    });
+    topics.watch(() => void reader.widen().catch(troubled));
+    return reader.subscription;
+  }
+
+  /** A topic of this instance alone, read by its partitions: no rebalance delays an answer. */
+  async function subscribeInbox(request: SubscribeRequest): Promise<Subscription> {
+    const address = `${inboxPrefix}${session.id}.${(readers += 1)}`;
+    const there = await session.metadata([address], { create: true });
+    if (!there.has(address))
+      throw new WaybillError("TOPOLOGY", "replies need a topic of their own, which may not be made", { remedy: "set createTopics to true" });
+    const topics: Topics = { now: () => [address], atFirst: new Set(), watch: () => undefined, close: () => undefined };
+    const subscription = await read({ ...request, from: "earliest" }, topics, address);
+    open.add(subscription);
+    return subscription;
   }
 
   return {
     subscribe,
-    isMember: (group) => groups.has(group),
+    inspect: (topic, group) => inspectGroup(session, places, group, groupLogs(topic, group).map(({ name }) => name)),
+    browse: (request) => browseGroup(session, places, request),
+    seek: (topic, group, to) => places.move(topic, group, to),
+    groupExists: (topic, group) => places.exists(topic, group),
+    async makeGroup(topic, group) {
+      if (!(await places.exists(topic, group))) await places.move(topic, group, group === deadLetterGroup ? "earliest" : "latest");
+    },
     async close() {
       await Promise.all([...open].map((subscription) => subscription[Symbol.asyncDispose]()));
     },

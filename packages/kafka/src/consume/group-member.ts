@@ -44,6 +44,8 @@ export interface GroupMemberOptions {
   readonly group: string;
   /** All topics that its readers want, those that are not there yet included. */
   readonly wanted: () => ReadonlySet<string>;
+  /** Those of which somebody may wait for that they come into being. */
+  readonly awaited: () => ReadonlySet<string>;
   readonly troubled: (error: unknown) => void;
 }
 
@@ -51,7 +53,7 @@ const lastCommitMs = 3_000;
 const positionsMs = 5_000;
 let generations = 0;
 
-export function createGroupMember({ session, group, wanted, troubled }: GroupMemberOptions): GroupMember {
+export function createGroupMember({ session, group, wanted, awaited, troubled }: GroupMemberOptions): GroupMember {
   const { settings } = session;
   const parts = new Map<string, Part>();
   const readers = new Set<GroupReader>();
@@ -97,7 +99,7 @@ export function createGroupMember({ session, group, wanted, troubled }: GroupMem
     troubled,
   });
   const offsets = createGroupOffsets({ session, group, link, membership, startOf, owns: (part) => parts.has(nameOf(part)), troubled });
-  const watch = createTopicWatch({ session, wanted, changed: () => membership.topicsChanged(), troubled });
+  const watch = createTopicWatch({ session, wanted, awaited, changed: () => membership.topicsChanged(), troubled });
 
   function startOf(topic: string): StartPosition {
     for (const reader of readers) if (reader.reads(topic)) return reader.startOf(topic);
@@ -201,12 +203,12 @@ export function createGroupMember({ session, group, wanted, troubled }: GroupMem
     async attach(reader, topics, signal) {
       readers.add(reader);
       deal();
-      watch.start();
+      await giveUpOn(signal, watch.start());
       await giveUpOn(signal, membership.read(wanted()));
       await giveUpOn(signal, offsets.known(topics, positionsMs));
     },
     async widen() {
-      watch.look();
+      await watch.start();
       await membership.read(wanted());
       deal();
     },

@@ -1,7 +1,7 @@
 import {
-  compilePattern,
   WaybillError,
   type Delivery,
+  type Message,
   type Settlement,
   type SettleOutcome,
   type SubscribeRequest,
@@ -10,7 +10,9 @@ import {
 } from "@waybill/core";
 import type { KafkaSession } from "../session/session.ts";
 import { messageOf, type Origin } from "../wire/message.ts";
+import { createAside, holdHeader } from "./aside.ts";
 import { createGaps } from "./gaps.ts";
+import type { GroupLog } from "./group-logs.ts";
 import type { GroupMember, GroupReader } from "./group-member.ts";
 import { createIntake } from "./intake.ts";
 import type { Part } from "./part.ts";
@@ -24,29 +26,50 @@ export interface GroupSubscription {
   end(): void;
 }
 
+export interface TopicLog extends GroupLog {
+  readonly topic: string;
+}
+
+interface Source {
+  readonly origin: Origin;
+  readonly log: TopicLog;
+}
+
 export interface GroupSubscriptionOptions {
   readonly session: KafkaSession;
   readonly request: SubscribeRequest;
   readonly group: string;
   readonly member: () => GroupMember;
   readonly reads: (log: string) => boolean;
-  /** What a log of Kafka stands for. */
-  readonly originOf: (log: string) => { readonly topic: string; readonly group: string | undefined };
+  /** What a log of Kafka is to this group. */
+  readonly logOf: (log: string) => TopicLog;
+  readonly logsOf: (topic: string) => readonly GroupLog[];
   readonly startOf: GroupReader["startOf"];
   readonly dispose: () => Promise<void>;
 }
 
 export function createGroupSubscription(options: GroupSubscriptionOptions): GroupSubscription {
-  const { session, request, member, originOf } = options;
+  const { session, request, member } = options;
   const { clock } = session;
   const parts = new Set<Part>();
-  const origins = new Map<string, Origin>();
+  const sources = new Map<Part, Source>();
+  const resuming = new Set<Part>();
   const gap = createGaps(request.onEvent);
   let { credit } = request;
   let disposed: Promise<void> | undefined;
   let turn = 0;
   let isOver = false;
   const intake = createIntake(take, () => (isOver = true));
+  const aside = createAside({
+    session,
+    logs: (message) => options.logsOf(message.topic),
+    wake: intake.wake,
+    moved(handle) {
+      if (handle.part.state === "gone") return;
+      handle.part.progress.finish(handle);
+      member().commits.touch(handle.part);
+    },
+  });
 
   function take(): Delivery[] {
     const deliveries: Delivery[] = [];
@@ -55,13 +78,18 @@ export function createGroupSubscription(options: GroupSubscriptionOptions): Grou
     let bytes = 0;
     const ours: Part[] = [];
     for (const part of parts) {
-      left -= part.progress.held;
-      bytes += part.progress.heldBytes;
+      left -= part.progress.held - aside.countOf(part);
+      bytes += part.progress.heldBytes - aside.bytesOf(part);
       if (part.state === "ready") ours.push(part);
     }
     // The partitions take turns.
     turn += 1;
     const budget = { left, bytes };
+    while (budget.left > 0) {
+      const due = aside.due();
+      if (due === undefined) break;
+      give(due, deliveries, budget);
+    }
     for (let step = 0; step < ours.length && budget.left > 0; step += 1) {
       const part = ours[(turn + step) % ours.length];
       if (part !== undefined) takeFrom(part, deliveries, budget);
@@ -94,17 +122,41 @@ export function createGroupSubscription(options: GroupSubscriptionOptions): Grou
       const size = record.value?.byteLength ?? 0;
       // One that is above the credit by itself goes alone.
       if (budget.bytes + size > credit.bytes && budget.bytes > 0) break;
-      const message = messageOf(record, originIn(part));
+      const { origin, log } = sourceOf(part);
+      const message = messageOf(record, origin);
+      const now = clock.now();
+      if (log.stepMs !== undefined && isHeld(part, message, now)) break;
+      const leftMs = (message.deliverAt ?? 0) - now;
+      const isEarly = leftMs > 0;
+      if (isEarly && !aside.hasRoom(leftMs)) break;
       queue.shift();
-      if (message.expiresAt !== undefined && message.expiresAt <= clock.now()) {
+      if (message.expiresAt !== undefined && message.expiresAt <= now) {
         progress.pass(offset);
         gap(1, "expired");
         continue;
       }
-      give(progress.handOut(part, offset, message, size), deliveries, budget);
+      const handle = progress.handOut(part, offset, message, size);
+      if (isEarly) aside.put(handle);
+      else give(handle, deliveries, budget);
     }
     if (progress.next * 2 > part.openBelow + part.writtenNext) member().commits.touchLater(part);
     if (had > 0 && queue.bytes < session.settings.maxPartitionFetchBytes) member().wake();
+  }
+
+  /** In the log of a step all wait equally long: what is not ready holds up nothing that is. */
+  function isHeld(part: Part, message: Message, now: number): boolean {
+    const headers = message.headers as Record<string, string>;
+    const leftMs = Number(headers[holdHeader] ?? 0) - now;
+    delete headers[holdHeader];
+    if (!(leftMs > 0)) return false;
+    if (!resuming.has(part)) {
+      resuming.add(part);
+      clock.after(Math.min(leftMs, 60_000), () => {
+        resuming.delete(part);
+        intake.wake();
+      });
+    }
+    return true;
   }
 
   function give(handle: Handle, deliveries: Delivery[], budget: { left: number; bytes: number }): void {
@@ -114,7 +166,7 @@ export function createGroupSubscription(options: GroupSubscriptionOptions): Grou
     deliveries.push({
       message,
       attempt: undefined,
-      position: positionOf(part.partition, offset, originIn(part).log !== message.topic),
+      position: positionOf(sourceOf(part).log.prefix, part.partition, offset),
       part: part.name,
       generation: part.generation,
       leaseMs: undefined,
@@ -124,13 +176,15 @@ export function createGroupSubscription(options: GroupSubscriptionOptions): Grou
     });
   }
 
-  function originIn(part: Part): Origin {
-    let origin = origins.get(part.name);
-    if (origin === undefined) {
-      origin = { log: part.topic, partition: part.partition, ...originOf(part.topic) };
-      origins.set(part.name, origin);
+  function sourceOf(part: Part): Source {
+    let source = sources.get(part);
+    if (source === undefined) {
+      const log = options.logOf(part.topic);
+      const group = log.prefix === "" ? undefined : options.group;
+      source = { log, origin: { log: part.topic, partition: part.partition, topic: log.topic, group } };
+      sources.set(part, source);
     }
-    return origin;
+    return source;
   }
 
   async function settle(settlements: readonly Settlement[]): Promise<readonly SettleOutcome[]> {
@@ -167,7 +221,14 @@ export function createGroupSubscription(options: GroupSubscriptionOptions): Grou
     parts,
     reads: options.reads,
     startOf: options.startOf,
-    wake: intake.wake,
+    wake() {
+      for (const part of sources.keys()) {
+        if (part.state !== "gone") continue;
+        sources.delete(part);
+        aside.forget(part);
+      }
+      intake.wake();
+    },
     gap,
     onEvent: (event: SubscriptionEvent) => request.onEvent(event),
     failed(error) {
@@ -179,6 +240,7 @@ export function createGroupSubscription(options: GroupSubscriptionOptions): Grou
 
   function end(): void {
     isOver = true;
+    aside.close();
     intake.end();
   }
 
@@ -212,9 +274,4 @@ function refuse(settlements: readonly Settlement[]): void {
     if (kind === "retry") throw new WaybillError("CAPABILITY", "retry: a log goes forward; publish a copy to the group");
     if (kind === "dead-letter") throw new WaybillError("CAPABILITY", "dead-letter: a log moves nothing; publish a copy");
   }
-}
-
-/** Whether a pattern names a topic. */
-export function patternOf(pattern: string): (topic: string) => boolean {
-  return compilePattern(pattern);
 }

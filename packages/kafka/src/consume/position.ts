@@ -1,19 +1,39 @@
 import { WaybillError, type Position } from "@waybill/core";
 
-/** A place in a topic: partition and offset; of the group's retry topic with an `r` before it. */
+/** A place in a topic: partition and offset. What lies in another log of the group has that log's letter before it (`group-logs.ts`). */
 export interface Place {
-  readonly isRetry: boolean;
+  readonly prefix: string;
   readonly partition: number;
   readonly offset: number;
 }
 
-export function positionOf(partition: number, offset: number, isRetry: boolean): string {
-  return isRetry ? `r${partition}:${offset}` : `${partition}:${offset}`;
+export function positionOf(prefix: string, partition: number, offset: number): string {
+  return `${prefix}${partition}:${offset}`;
 }
+
+/** A position that was found by browsing holds where all partitions were: behind the first one, after a blank. */
+export function withCursor(position: string, all: readonly string[]): string {
+  return `${position} ${all.join(",")}`;
+}
+
+const form = /^([ra-e]?)(\d{1,9}):(\d{1,15})(?: ([ra-e\d:,]+))?$/;
 
 /** @throws `CONFIG` for what is no position of Kafka. */
 export function placeOf(position: Position): Place {
-  const found = /^(r?)(\d{1,9}):(\d{1,15})$/.exec(String(position));
+  const found = form.exec(String(position));
   if (found === null) throw new WaybillError("CONFIG", "a position of Kafka is partition:offset");
-  return { isRetry: found[1] === "r", partition: Number(found[2]), offset: Number(found[3]) };
+  return { prefix: found[1] ?? "", partition: Number(found[2]), offset: Number(found[3]) };
+}
+
+/** Where to go on after it, by partition (with its letter); of a plain position only its own is known. */
+export function cursorOf(position: Position): ReadonlyMap<string, number> {
+  const { prefix, partition, offset } = placeOf(position);
+  const cursor = new Map<string, number>();
+  for (const each of (form.exec(String(position))?.[4] ?? "").split(",")) {
+    const [label, next] = each.split(":");
+    if (label !== undefined && next !== undefined) cursor.set(label, Number(next));
+  }
+  const own = `${prefix}${partition}`;
+  if (!cursor.has(own)) cursor.set(own, offset + 1);
+  return cursor;
 }

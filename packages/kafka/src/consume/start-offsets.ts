@@ -16,7 +16,7 @@ export async function startOffsets(
   if ("time" in from) return listOffsets(session, parts, Math.max(0, Math.ceil(from.time)));
   const place = placeOf(from.position);
   const there = parts.find(({ partition }) => partition === place.partition);
-  if (place.isRetry || there === undefined) throw new WaybillError("CONFIG", "from: not a position of this topic");
+  if (place.prefix !== "" || there === undefined) throw new WaybillError("CONFIG", "from: not a position of this topic");
   const offsets = new Map<string, number>();
   const [first, end] = await Promise.all([listOffsets(session, [there], earliest), listOffsets(session, [there], latest)]);
   const offset = Math.min(Math.max(place.offset, first.get(nameOf(there)) ?? 0), end.get(nameOf(there)) ?? place.offset);

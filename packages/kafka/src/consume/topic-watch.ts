@@ -3,14 +3,16 @@ import { createSignal } from "./signal.ts";
 
 /** Sees when a topic that is wanted comes into being, or gets other partitions. */
 export interface TopicWatch {
-  start(): void;
-  look(): void;
+  /** Looks once, so that all that changes from now on is told; what is wanted since the last time is no change. */
+  start(): Promise<void>;
   close(): void;
 }
 
 export interface TopicWatchOptions {
   readonly session: KafkaSession;
   readonly wanted: () => ReadonlySet<string>;
+  /** Those of which some may wait for that they come into being. Default: all. */
+  readonly awaited?: () => ReadonlySet<string>;
   readonly changed: () => void;
   readonly troubled: (error: unknown) => void;
 }
@@ -18,7 +20,7 @@ export interface TopicWatchOptions {
 /** While some topic is missing somebody may wait for it. */
 const missingMs = 1_000;
 
-export function createTopicWatch({ session, wanted, changed, troubled }: TopicWatchOptions): TopicWatch {
+export function createTopicWatch({ session, wanted, awaited = wanted, changed, troubled }: TopicWatchOptions): TopicWatch {
   const signal = createSignal(session.clock);
   const stopTelling = session.onTopic((topic) => {
     if (wanted().has(topic)) signal.fire();
@@ -27,34 +29,32 @@ export function createTopicWatch({ session, wanted, changed, troubled }: TopicWa
   let isRunning = false;
   let closed = false;
 
+  async function look(maxAgeMs: number): Promise<boolean> {
+    const found = await session.metadata([...wanted()], { maxAgeMs });
+    const before = known;
+    known = new Map([...found].map(([name, { topicId, partitions }]) => [name, `${topicId} ${partitions.length}`]));
+    return [...known].some(([name, form]) => before.get(name) !== form);
+  }
+
   async function run(): Promise<void> {
-    let isFirst = true;
-    while (!closed) {
-      const names = [...wanted()];
-      let isMissing = true;
-      try {
-        const found = await session.metadata(names, isFirst ? {} : { maxAgeMs: missingMs / 2 });
-        const now = new Map([...found].map(([name, { topicId, partitions }]) => [name, `${topicId} ${partitions.length}`]));
-        isMissing = names.some((name) => !now.has(name));
-        // What is wanted for the first time is told by whoever wants it.
-        if (!isFirst && [...now].some(([name, form]) => known.get(name) !== form) && !closed) changed();
-        known = now;
-        isFirst = false;
-      } catch (error) {
-        if (closed) return;
-        troubled(error);
-      }
+    for (;;) {
+      const isMissing = [...awaited()].some((name) => !known.has(name));
       await signal.wait(isMissing ? missingMs : session.settings.watchMs);
+      if (closed) return;
+      try {
+        if ((await look(missingMs / 2)) && !closed) changed();
+      } catch (error) {
+        if (!closed) troubled(error);
+      }
     }
   }
 
   return {
-    start() {
+    async start() {
+      await look(missingMs);
       if (!isRunning) void run();
       isRunning = true;
-      signal.fire();
     },
-    look: () => signal.fire(),
     close() {
       closed = true;
       stopTelling();

@@ -1,0 +1,60 @@
+import { consumerGroupDescribeV0, decodeConsumerProtocolAssignment, describeGroupsV5 } from "@platformatic/kafka";
+import { WaybillError } from "@waybill/core";
+import { call } from "../session/call.ts";
+import type { KafkaSession } from "../session/session.ts";
+import type { TopicPartition } from "./assignor.ts";
+import { codes, isCoordinatorGone } from "./codes.ts";
+
+export interface MemberView {
+  readonly memberId: string;
+  readonly clientId: string;
+  readonly parts: readonly TopicPartition[];
+}
+
+/** A group as its coordinator sees it. */
+export interface GroupView {
+  /** No rebalance is going on. */
+  readonly isStable: boolean;
+  readonly members: readonly MemberView[];
+}
+
+const nobody: GroupView = { isStable: true, members: [] };
+
+export async function viewGroup(session: KafkaSession, group: string): Promise<GroupView> {
+  const { connection } = await session.coordinatorOf(group, { name: "places" });
+  if (session.settings.groupProtocol === "consumer") {
+    const [found] = (await call(consumerGroupDescribeV0.api, connection, [group], false)).groups;
+    if (found === undefined || found.errorCode === codes.groupIdNotFound) return nobody;
+    if (found.errorCode !== 0) throw refusal(session, group, found.errorCode);
+    return {
+      isStable: found.groupState === "Stable",
+      members: found.members.map(({ memberId, clientId, assignment }) => ({
+        memberId,
+        clientId,
+        parts: assignment.topicPartitions.flatMap(({ topicName, partitions }) =>
+          partitions.map((partition) => ({ topic: topicName, partition })),
+        ),
+      })),
+    };
+  }
+  const [found] = (await call(describeGroupsV5.api, connection, [group], false)).groups;
+  if (found === undefined || found.groupState === "Dead") return nobody;
+  if (found.errorCode !== 0) throw refusal(session, group, found.errorCode);
+  return {
+    isStable: found.groupState === "Stable",
+    members: found.members.map(({ memberId, clientId, memberAssignment }) => ({
+      memberId,
+      clientId,
+      parts: decodeConsumerProtocolAssignment(memberAssignment).assignedPartitions.flatMap(({ topic, partitions }) =>
+        partitions.map((partition) => ({ topic, partition })),
+      ),
+    })),
+  };
+}
+
+function refusal(session: KafkaSession, group: string, code: number): WaybillError {
+  if (isCoordinatorGone(code)) session.forgetCoordinator(group);
+  return code === codes.groupAuthorization
+    ? new WaybillError("AUTH", `group "${group}": not allowed for this user`)
+    : new WaybillError("CONNECTION", `group "${group}" cannot be described now (error ${code})`);
+}
