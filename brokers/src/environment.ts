@@ -25,7 +25,7 @@ export function fromEnvironment(server: Server): ((options: StartOptions) => Pro
     if (options.nodes !== undefined && urls.length < options.nodes) {
       throw new Error(`${variable} names ${urls.length} of the ${options.nodes} nodes that this needs`);
     }
-    for (const refused of ["advertise", "settings"] as const) {
+    for (const refused of ["advertise", "listeners", "settings"] as const) {
       if (options[refused] !== undefined) throw new Error(`${variable} stands for a running server: ${refused} cannot be applied to it`);
     }
     const nodes = urls.map((url) => foreignNode(url, server, variable));

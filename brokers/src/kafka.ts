@@ -143,14 +143,15 @@ function ownSettings(nodes: number): Record<string, string> {
   };
 }
 
-async function plan({ watch, installed, nodes, settings, advertise }: PlanOptions): Promise<Plan> {
+async function plan({ watch, installed, nodes, settings, advertise, listeners }: PlanOptions): Promise<Plan> {
   if (!existsSync(checkpointOf(installed.version))) await installLock(() => format(installed));
-  const ports = await watch.reservePorts(nodes * 3);
+  const each = 2 + listeners;
+  const ports = await watch.reservePorts(nodes * each);
   const cluster = clusterId();
   const portsOf = (index: number): [number, number, number] => [
-    ports[index * 3] ?? 0,
-    ports[index * 3 + 1] ?? 0,
-    ports[index * 3 + 2] ?? 0,
+    ports[index * each] ?? 0,
+    ports[index * each + 1] ?? 0,
+    ports[index * each + 2] ?? 0,
   ];
   const own = { ...ownSettings(nodes), ...settings };
   const voters = Array.from({ length: nodes }, (_, index) => `${index + 1}@127.0.0.1:${portsOf(index)[2]}`).join(",");
@@ -165,16 +166,21 @@ async function plan({ watch, installed, nodes, settings, advertise }: PlanOption
     copyFileSync(checkpointOf(installed.version), join(data, "bootstrap.checkpoint"));
     const id = `directory.id=${clusterId()}\n`;
     writeFileSync(join(data, "meta.properties"), `version=1\ncluster.id=${cluster}\nnode.id=${index + 1}\n${id}`);
-    const said = await advertise(index, port);
+    const clients = [port, ...ports.slice(index * each + 3, (index + 1) * each)];
+    const said = await Promise.all(clients.map((client, listener) => advertise(index, client, listener)));
+    const nameOf = (listener: number): string => (listener === 0 ? "CLIENT" : `CLIENT${listener}`);
+    const listening = clients.map((client, listener) => `${nameOf(listener)}://127.0.0.1:${client}`);
+    const advertised = said.map((address, listener) => `${nameOf(listener)}://${address.host}:${address.port}`);
+    const plain = [...clients.map((_, listener) => nameOf(listener)), "INTERNAL", "CONTROLLER"].map((name) => `${name}:PLAINTEXT`);
     const properties = {
       "process.roles": "broker,controller",
       "node.id": String(index + 1),
       "controller.quorum.voters": voters,
       "controller.listener.names": "CONTROLLER",
       "inter.broker.listener.name": "INTERNAL",
-      "listener.security.protocol.map": "CLIENT:PLAINTEXT,INTERNAL:PLAINTEXT,CONTROLLER:PLAINTEXT",
-      listeners: `CLIENT://127.0.0.1:${port},INTERNAL://127.0.0.1:${internalPort},CONTROLLER://127.0.0.1:${controllerPort}`,
-      "advertised.listeners": `CLIENT://${said.host}:${said.port},INTERNAL://127.0.0.1:${internalPort}`,
+      "listener.security.protocol.map": plain.join(","),
+      listeners: [...listening, `INTERNAL://127.0.0.1:${internalPort}`, `CONTROLLER://127.0.0.1:${controllerPort}`].join(","),
+      "advertised.listeners": [...advertised, `INTERNAL://127.0.0.1:${internalPort}`].join(","),
       "log.dirs": data,
       ...own,
     };
@@ -186,7 +192,11 @@ async function plan({ watch, installed, nodes, settings, advertise }: PlanOption
     );
     plans.push({
       port,
-      ports: { internal: internalPort, controller: controllerPort },
+      ports: {
+        internal: internalPort,
+        controller: controllerPort,
+        ...Object.fromEntries(clients.slice(1).map((client, listener) => [`client${listener + 1}`, client])),
+      },
       command: {
         program: programOf(installed),
         args: [

@@ -49,7 +49,8 @@ export interface PlanOptions {
   readonly installed: Installed;
   readonly nodes: number;
   readonly settings: Readonly<Record<string, string>>;
-  advertise(index: number, port: number): Promise<Address>;
+  advertise(index: number, port: number, listener?: number): Promise<Address>;
+  readonly listeners: number;
 }
 
 export interface Server {

@@ -24,6 +24,7 @@ export async function startBroker(name: BrokerName, options: StartOptions = {}):
   const server = servers[name];
   const nodes = options.nodes ?? 1;
   if (nodes > 1 && !server.clusters) throw new Error(`${server.title} has no cluster here: only rabbitmq, rabbitmq4, kafka and nats have`);
+  if (options.listeners !== undefined && name !== "kafka") throw new Error(`${server.title} has no listeners: only kafka has`);
   const given = await fromEnvironment(server)?.(options);
   if (given !== undefined) return given;
   const installed = await find(server);
@@ -34,7 +35,8 @@ export async function startBroker(name: BrokerName, options: StartOptions = {}):
       installed,
       nodes,
       settings: options.settings ?? {},
-      advertise: async (index, port) => (await options.advertise?.(index, port)) ?? { host: "127.0.0.1", port },
+      advertise: async (index, port, listener = 0) => (await options.advertise?.(index, port, listener)) ?? { host: "127.0.0.1", port },
+      listeners: options.listeners ?? 1,
     });
     return await bringUp(server, plan, watched, installed);
   } catch (cause) {

@@ -9,7 +9,9 @@ export interface StartOptions {
   /** Nodes of the cluster. Default 1; 3 for rabbitmq, rabbitmq4, kafka, nats. */
   readonly nodes?: 1 | 3;
   /** What each node says its address is (a proxy's), by node index. Default: its own. */
-  readonly advertise?: (index: number, port: number) => Address | Promise<Address>;
+  readonly advertise?: (index: number, port: number, listener: number) => Address | Promise<Address>;
+  /** Kafka alone: so many listeners for clients, each with a port (`client1`, `client2` … after the first) and an advertised address of its own. Default 1. */
+  readonly listeners?: number;
   /** Server settings added to (or replacing) the starter's own, in the server's own names. */
   readonly settings?: Readonly<Record<string, string>>;
 }
