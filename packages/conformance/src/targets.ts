@@ -7,6 +7,8 @@ export const targetModules: Readonly<Record<string, () => URL>> = {
   rabbitmq: () => beside("@waybill/rabbitmq", "conformance.target.ts"),
   "rabbitmq-classic": () => beside("@waybill/rabbitmq", "conformance-classic.target.ts"),
   rabbitmq4: () => beside("@waybill/rabbitmq", "conformance-4.target.ts"),
+  kafka: () => beside("@waybill/kafka", "conformance.target.ts"),
+  "kafka-classic": () => beside("@waybill/kafka", "conformance-classic.target.ts"),
 };
 
 function beside(name: string, file: string): URL {

@@ -1,0 +1,3 @@
+import { conformance } from "@waybill/conformance";
+
+conformance(new URL("./conformance-classic.target.ts", import.meta.url));
