@@ -231,7 +231,7 @@ async function withServices(options: RunOptions, bus: Bus, { database, store }: 
       },
       async open() {
         await watch.refresh();
-        return args.sabotage === undefined ? progress.openOrders().length - watch.deadLettered : unfinished();
+        return args.sabotage === undefined ? progress.openOrders().length - (await watch.deadNow()) : unfinished();
       },
       empty: () => isEmpty(database, watch),
       progress: state,

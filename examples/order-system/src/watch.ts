@@ -12,6 +12,8 @@ export interface Watch {
   /** All queues, the quotes' among them. */
   queues(): Promise<readonly QueueCount[]>;
   deadOrders(): Promise<readonly DeadOrder[]>;
+  /** Dead letters, each counted once. */
+  deadNow(): Promise<number>;
 }
 
 const mostLetters = 1_000_000;
@@ -64,15 +66,27 @@ export function watchTransport(bus: Bus): Watch {
       ];
       return Promise.all(queues.map(async ({ topic, group }) => ({ name: `${topic} of ${group}`, depth: await depth(topic, group) })));
     },
-    async deadOrders() {
-      const lists = await Promise.all(
-        stations.map(async ({ contract, group }) =>
-          (await bus.deadLetters(contract, { group }).list({ limit: mostLetters })).map((letter) => deadOrder(letter, group)),
-        ),
-      );
-      return lists.flat();
+    deadOrders,
+    async deadNow() {
+      return isAtomic() ? deadLettered : (await deadOrders()).length;
     },
   };
+
+  /** Whether a message leaves its group and enters the dead letters in one step. If not, a crash in between makes a second copy. */
+  function isAtomic(): boolean {
+    return stations.every(({ contract }) => transport.capabilities(contract.topic).deadLetter.level !== "none");
+  }
+
+  async function deadOrders(): Promise<readonly DeadOrder[]> {
+    const lists = await Promise.all(
+      stations.map(async ({ contract, group }) => {
+        const letters = await bus.deadLetters(contract, { group }).list({ limit: mostLetters });
+        const copies = isAtomic() ? letters : [...new Map(letters.map((letter) => [letter.message.id, letter])).values()];
+        return copies.map((letter) => deadOrder(letter, group));
+      }),
+    );
+    return lists.flat();
+  }
 }
 
 function known(value: Known): number | string {
