@@ -6,6 +6,8 @@ import { embeddedTwoProcesses } from "./embedded/two-processes.ts";
 import { exactlyOnceConcurrent } from "./exactly-once/concurrent.ts";
 import { exactlyOnceSingle } from "./exactly-once/single.ts";
 import { exactlyOnceSlowHandler } from "./exactly-once/slow-handler.ts";
+import { kafka } from "./brokers/kafka.ts";
+import { rabbitmq } from "./brokers/rabbitmq.ts";
 import { memoryEncoded } from "./memory/encoded.ts";
 import { memoryMiddleware } from "./memory/middleware.ts";
 import { memoryPublish } from "./memory/publish.ts";
@@ -24,4 +26,6 @@ export const benches: readonly Bench[] = [
   exactlyOnceConcurrent,
   exactlyOnceSingle,
   exactlyOnceSlowHandler,
+  rabbitmq,
+  kafka,
 ];
