@@ -46,6 +46,7 @@ interface Epoch {
 const maxPrefetch = 65_535;
 /** How long a finished one may wait for an unfinished one before it, so that one acknowledgement tells of both. */
 const holdBackMs = 5;
+const goodbyeMs = 2_000;
 const nothing: Delivery[] = [];
 
 export function createGroup(options: GroupOptions): Attached {
@@ -84,9 +85,12 @@ export function createGroup(options: GroupOptions): Attached {
     };
     let said: Error | undefined;
     channel.on("error", (error) => (said = error));
-    channel.on("close", () => {
-      if (epoch === made && link.isOpen) fail(replyError(said ?? new Error("the channel ended"), what));
-    });
+    // A connection that ends closes its channels first.
+    channel.on("close", () =>
+      setImmediate(() => {
+        if (epoch === made && link.isOpen) fail(replyError(said ?? new Error("the channel ended"), what));
+      }),
+    );
     if (ended) return void channel.close().catch(() => undefined);
     [inFlight, inFlightBytes] = [0, 0];
     epoch = made;
@@ -343,8 +347,18 @@ export function createGroup(options: GroupOptions): Attached {
     }
     epoch = undefined;
     if (now?.link.isOpen !== true) return;
-    // Closing gives back what is not settled, after the acknowledgements that were written before it.
-    await answered("closing a channel", now.channel.close(), settings.replyTimeoutMs).catch(() => undefined);
+    await answered("closing a channel", goodbye(now), goodbyeMs).catch(() => undefined);
+  }
+
+  /**
+   * Closing gives back what is not settled. A quorum queue's channel sends it 32 commands and holds the next acknowledgements
+   * back until these are applied; closing would drop them. The end of the consumer comes after the first, and by the time of
+   * another answer the rest have been sent.
+   */
+  async function goodbye({ channel, consumer }: Epoch): Promise<void> {
+    if (consumer !== undefined) await channel.cancel(consumer);
+    await channel.prefetch(1);
+    await channel.close();
   }
 
   const attached: Attached = {

@@ -10,6 +10,7 @@ import { toMessage } from "./properties.ts";
 
 /** The pseudo queue of direct reply-to: its consumer has an address that any channel may reply to. */
 const pseudoQueue = "amq.rabbitmq.reply-to";
+const goodbyeMs = 2_000;
 const nothing: Delivery[] = [];
 
 export interface InboxOptions {
@@ -104,7 +105,7 @@ export function createInbox({ request, settings, nextGeneration, ended: onEnded 
   async function leave(): Promise<void> {
     const open = channel;
     channel = undefined;
-    if (open !== undefined && link?.isOpen === true) await answered("closing a channel", open.close(), settings.replyTimeoutMs).catch(() => undefined);
+    if (open !== undefined && link?.isOpen === true) await answered("closing a channel", open.close(), goodbyeMs).catch(() => undefined);
   }
 
   const attached: Attached = {

@@ -32,6 +32,7 @@ interface Epoch {
 }
 
 const maxPrefetch = 65_535;
+const goodbyeMs = 2_000;
 const nothing: Delivery[] = [];
 
 /** Reads a topic or pattern by a queue of its own, or a topic that is kept by its stream; it takes nothing from anybody. */
@@ -56,9 +57,12 @@ export function createReader(options: ReaderOptions): Attached {
     try {
       const queue = native.queue ?? (stream ? names.stream(subject) : await ownQueue(channel));
       const made: Epoch = { link, channel, generation: options.nextGeneration(), queue, waiting: [], next: 0, inHand: undefined };
-      channel.on("close", () => {
-        if (epoch === made && link.isOpen) fail(replyError(said ?? new Error("the channel ended"), what));
-      });
+      // A connection that ends closes its channels first.
+      channel.on("close", () =>
+        setImmediate(() => {
+          if (epoch === made && link.isOpen) fail(replyError(said ?? new Error("the channel ended"), what));
+        }),
+      );
       epoch = made;
       await answered(what, channel.prefetch(Math.max(1, Math.min(maxPrefetch, credit.messages))), settings.replyTimeoutMs);
       await answered(
@@ -159,7 +163,7 @@ export function createReader(options: ReaderOptions): Attached {
   async function leave(): Promise<void> {
     const now = epoch;
     epoch = undefined;
-    if (now?.link.isOpen === true) await answered("closing a channel", now.channel.close(), settings.replyTimeoutMs).catch(() => undefined);
+    if (now?.link.isOpen === true) await answered("closing a channel", now.channel.close(), goodbyeMs).catch(() => undefined);
   }
 
   const attached: Attached = {
