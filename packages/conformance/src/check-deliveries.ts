@@ -95,7 +95,9 @@ function delivered(state: State, record: Event, found: Findings): void {
     held.place ??= place;
   }
   held.delivered += 1;
-  const storedAs = place === undefined ? record.msg : `${record.msg} ${place}`;
+  // Without places nobody can tell one stored copy from another: two deliveries may be of two.
+  const isOne = place !== undefined || (sent?.stores ?? 0) <= 1;
+  const storedAs = place === undefined ? (isOne ? record.msg : `${record.msg} ${process} ${record.op}`) : `${record.msg} ${place}`;
   let stored = group.stored.get(storedAs);
   if (stored === undefined) group.stored.set(storedAs, (stored = { last: undefined, openHandle: undefined }));
   const open: OpenDelivery = {
@@ -145,7 +147,7 @@ function givenUp(state: State, group: Group, msg: string): boolean {
   if (letters !== undefined && (letters.has("") || letters.has(group.group ?? ""))) return true;
   // A copy for this group alone carries the message on: the original has been replaced, not lost.
   const copy = state.sends.get(sentKey(msg, group.dest));
-  return copy?.ok === true && (copy.only?.has(group.group ?? "") ?? false);
+  return copy?.copiedTo.has(group.group ?? "") ?? false;
 }
 
 /** A dead letter is published by the transport itself: it is expected where it was sent. */
@@ -157,6 +159,8 @@ function inherit(state: State, record: Event, to: string): void {
     ...from,
     dest: to,
     only: new Set(["dead-letters"]),
+    copiedTo: new Set(),
+    stores: 1,
     digests: new Set(from.digests),
     seq: record.seq,
     ok: true,

@@ -15,6 +15,8 @@ export function checkSends(state: State, record: HistoryRecord & SendEvent): voi
         msg: record.msg,
         dest: record.dest,
         only: record.group === undefined ? undefined : new Set(),
+        copiedTo: new Set(),
+        stores: 0,
         sender: process,
         key: record.key,
         seq: record.seq,
@@ -33,6 +35,7 @@ export function checkSends(state: State, record: HistoryRecord & SendEvent): voi
     if (record.dig !== undefined) sent.digests.add(record.dig);
     if (record.expires === true) sent.expires = true;
     sent.open += 1;
+    sent.stores += 1;
     state.openSends.set(`${process} ${record.op}`, { sent, process });
     return;
   }
@@ -42,9 +45,11 @@ export function checkSends(state: State, record: HistoryRecord & SendEvent): voi
   if (sent === undefined) return;
   if (opened !== undefined) sent.open -= 1;
   if (record.type === "info") sent.possible = true;
+  if (record.type === "fail") sent.stores -= 1;
   if (record.type !== "ok") return;
   sent.ok = true;
   sent.possible = true;
+  if (record.group !== undefined) sent.copiedTo.add(record.group);
   state.progressAt = record.tMono;
   if (record.group === graves) letterOf(state, record.msg).add(record.from ?? "");
 }

@@ -10,6 +10,10 @@ export interface Sent {
   readonly dest: string;
   /** Only for these groups; undefined once it was sent to all. */
   only: Set<string> | undefined;
+  /** Groups that a send for them alone was confirmed for. */
+  readonly copiedTo: Set<string>;
+  /** How often it may be stored: sends that did not fail for certain. */
+  stores: number;
   readonly sender: string;
   readonly key: string | undefined;
   /** Of the first invoke. */

@@ -85,7 +85,7 @@ export const badInputCases: readonly Case[] = [
       await rig.until("the good ones", () => good === goods);
       await rig.until("the bad ones", () => (counters()?.deadLettered ?? 0) + (counters()?.dropped ?? 0) === kinds.length);
       assert.equal(counters()?.failed, kinds.length * 2, "each was tried as often as it was to be");
-      if (offered(rig, "publishToGroup") && offered(rig, "browse")) {
+      if (offered(rig, "publishToGroup")) {
         const letters = await bus.deadLetters(contract, { group: "g" }).list();
         assert.equal(letters.length, kinds.length);
         for (const { cause } of letters) assert(cause.code === "HANDLER" || cause.code === "HANDLER_TIMEOUT", cause.code);
@@ -122,7 +122,7 @@ export const badInputCases: readonly Case[] = [
       await rig.until("all that is good", () => good.length === bad.length);
       await rig.until("all that is bad", () => ended() === bad.length);
       assert.equal(({} as Record<string, unknown>)["polluted"], undefined, "a prototype was changed");
-      if (offered(rig, "publishToGroup") && offered(rig, "browse")) {
+      if (offered(rig, "publishToGroup")) {
         for (const { message: letter, cause } of await bus.deadLetters(contract, { group: "g" }).list()) {
           const expected = bad.find(({ sent }) => sent.id === letter.id);
           assert(expected !== undefined, "a good message was dead-lettered");
@@ -135,7 +135,7 @@ export const badInputCases: readonly Case[] = [
   },
   {
     name: "D15 D17 a message that ends its process is dead-lettered after N + 1 deaths at most, its neighbours untouched",
-    needs: ["settle", "crash", "publishToGroup", "browse"],
+    needs: ["settle", "crash", "publishToGroup"],
     together: true,
     deadlineMs: 90_000,
     async prove(rig) {
@@ -165,7 +165,7 @@ export const badInputCases: readonly Case[] = [
   },
   {
     name: "D15 D17 a message that blocks its process is dead-lettered after N + 1 of them at most; the next ones take over while these are blocked",
-    needs: ["settle", "lease", "crash", "publishToGroup", "browse"],
+    needs: ["settle", "lease", "crash", "publishToGroup"],
     unless: (rig) =>
       rig.target.processes ? undefined : "the target is not opened by other processes: one that blocks would block the suite",
     together: true,
