@@ -79,7 +79,7 @@ export async function startProxy(options: ProxyOptions): Promise<Proxy> {
     client.on("error", () => undefined);
     if (refusing) {
       total.refused += 1;
-      client.resetAndDestroy();
+      reset(client);
       return;
     }
     const link = createLink(client, options, state, total.connections, () => {
@@ -173,10 +173,7 @@ function createLink(client: Socket, to: ProxyOptions, state: WireState, id: numb
     reset() {
       // Both first: what closes is no news to the other side then.
       end();
-      for (const socket of [client, server]) {
-        if (socket.connecting) socket.destroy();
-        else socket.resetAndDestroy();
-      }
+      for (const socket of [client, server]) reset(socket);
     },
     flush() {
       toServer.flush();
@@ -201,6 +198,15 @@ function createLink(client: Socket, to: ProxyOptions, state: WireState, id: numb
   server.once("connect", () => clearTimeout(slow));
   for (const socket of [client, server]) socket.on("error", () => undefined).once("close", passOn);
   return link;
+}
+
+/**
+ * Closes with RST, at once. `resetAndDestroy()` writes what is pending and a FIN before it, and waits for that; its own flag does
+ * without. A socket that is being shut down cannot be reset any more.
+ */
+export function reset(socket: Socket & { resetAndClosing?: boolean }): void {
+  if (!socket.connecting && !(socket.writableEnded && !socket.writableFinished)) socket.resetAndClosing = true;
+  socket.destroy();
 }
 
 async function listening(server: Server, host: string, port: number): Promise<void> {

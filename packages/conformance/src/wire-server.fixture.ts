@@ -3,6 +3,7 @@ import { createServer } from "node:net";
 import type { AddressInfo, Socket } from "node:net";
 import { createInterface } from "node:readline";
 import { memoryBroker } from "@waybill/core";
+import { reset } from "./proxy.ts";
 import type { Delivery, Headers, Message, PublishOutcome, Settlement, SettleOutcome, SubscribeRequest, Subscription } from "@waybill/core";
 
 export const heartbeatMs = 300;
@@ -159,7 +160,7 @@ export async function startWireServer(): Promise<WireServer> {
   };
   const stop = async (): Promise<void> => {
     const closed = server.listening ? new Promise((resolve) => server.close(resolve)) : undefined;
-    for (const socket of sockets) socket.resetAndDestroy();
+    for (const socket of sockets) reset(socket);
     await closed;
   };
   await start();
