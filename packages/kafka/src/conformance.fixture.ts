@@ -102,7 +102,7 @@ export function kafkaTarget(name: string, options: KafkaOptions): ConformanceTar
 
 async function startServer(): Promise<Server> {
   const { startBroker } = await import("@waybill/brokers");
-  if (process.env["KAFKA_URL"] !== undefined) return { running: await startBroker("kafka"), proxies: [] };
+  if (process.env["WAYBILL_KAFKA_URL"] !== undefined) return { running: await startBroker("kafka"), proxies: [] };
   const proxies: Proxy[] = [];
   const running = await startBroker("kafka", {
     listeners,

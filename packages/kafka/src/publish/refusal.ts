@@ -11,7 +11,7 @@ const spec: ObjectSpec = { partition: { type: "integer", min: 0 } };
 
 /** Why a message cannot be carried at all, whatever the broker says; undefined: it can. */
 export function refusalOf(message: Message, maxBodyBytes: number): WaybillError | undefined {
-  const { body, topic, priority, native, key, headers } = message;
+  const { id, body, topic, priority, native, key, headers, correlationId, replyTo } = message;
   if (body !== null && !(body instanceof Uint8Array)) {
     return new WaybillError("CONFIG", `body of a message for topic "${topic}": expected bytes or null`);
   }
@@ -19,7 +19,10 @@ export function refusalOf(message: Message, maxBodyBytes: number): WaybillError 
     return new WaybillError("TOO_LARGE", `a body of ${body.length} bytes for topic "${topic}": at most ${maxBodyBytes}`);
   }
   if (priority !== undefined) return new WaybillError("CAPABILITY", "priority: a log is read in its order");
+  if (!id.isWellFormed()) return broken(topic, "its id");
   if (key !== undefined && !key.isWellFormed()) return broken(topic, "its key");
+  if (correlationId !== undefined && !correlationId.isWellFormed()) return broken(topic, "its correlation id");
+  if (replyTo !== undefined && !replyTo.isWellFormed()) return broken(topic, "its reply address");
   for (const name in headers) if (!(headers[name] as string).isWellFormed()) return broken(topic, "a header");
   if (logTopicOf(message).length > maxTopicLength) {
     return new WaybillError("NAME", `topic "${topic}": its name in Kafka would have more than ${maxTopicLength} characters`);
