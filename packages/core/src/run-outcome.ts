@@ -22,3 +22,5 @@ export const alreadyApplied: unique symbol = Symbol("already applied");
 export const settledByTransaction: unique symbol = Symbol("settled by transaction");
 /** Thrown by `run` when the delivery was found to be another member's, or nobody's, by now: nothing of it is settled. */
 export const lostMeanwhile: unique symbol = Symbol("lost meanwhile");
+/** Thrown by `run` when it had waited behind others for longer than it is worth anything. */
+export const expiredMeanwhile: unique symbol = Symbol("expired meanwhile");
