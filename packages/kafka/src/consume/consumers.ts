@@ -1,5 +1,7 @@
 import {
+  checkOptions,
   compilePattern,
+  configError,
   deadLetterGroup,
   WaybillError,
   type Browsed,
@@ -17,8 +19,9 @@ import { createGroupMember, type GroupMember } from "./group-member.ts";
 import { createGroupPlaces } from "./group-places.ts";
 import { createGroupSubscription, type GroupSubscription, type TopicLog } from "./group-subscription.ts";
 import { inspectGroup } from "./inspect.ts";
+import { releasedAfterwards } from "./released.ts";
 import { openReader, type Reader } from "./reader-subscription.ts";
-import { watchTopics } from "./topic-names.ts";
+import { watchTopics, type TopicNames } from "./topic-names.ts";
 
 /** All that is read through one session. */
 export interface Consumers {
@@ -54,23 +57,18 @@ export function createConsumers(session: KafkaSession, { troubled = () => undefi
   async function subscribe(request: SubscribeRequest): Promise<Subscription> {
     if (request.signal.aborted) throw new WaybillError("ABORTED", "the caller's signal fired");
     if (session.signal.aborted) throw new WaybillError("CLOSED", "the transport is closed");
+    const problems = request.native === undefined ? [] : checkOptions(request.native, {}, "native");
+    if (problems.length > 0) throw configError(problems);
+    return releasedAfterwards(await openOne(request));
+  }
+
+  async function openOne(request: SubscribeRequest): Promise<Subscription> {
     if (request.inbox) return subscribeInbox(request);
     const topics = await topicsOf(request);
-    const subscription = await (request.group === undefined ? read(request, topics) : join(request, request.group, topics));
-    open.add(subscription);
-    return subscription;
+    return request.group === undefined ? read(request, topics) : join(request, request.group, topics);
   }
 
-  /** The topics of a request, which of a pattern become more. */
-  interface Topics {
-    readonly now: () => readonly string[];
-    /** Those that were there when it began. */
-    readonly atFirst: ReadonlySet<string>;
-    watch(widened: () => void): void;
-    close(): void;
-  }
-
-  async function topicsOf({ topic, pattern }: SubscribeRequest): Promise<Topics> {
+  async function topicsOf({ topic, pattern }: SubscribeRequest): Promise<TopicNames> {
     if (topic !== undefined) {
       const there = await session.metadata([topic], { create: true });
       return { now: () => [topic], atFirst: new Set(there.keys()), watch: () => undefined, close: () => undefined };
@@ -96,7 +94,7 @@ export function createConsumers(session: KafkaSession, { troubled = () => undefi
     return group;
   }
 
-  async function join(request: SubscribeRequest, name: string, topics: Topics): Promise<Subscription> {
+  async function join(request: SubscribeRequest, name: string, topics: TopicNames): Promise<Subscription> {
     const group = groupOf(name);
     const { member, logs } = group;
     const own = new Map<string, TopicLog>();
@@ -132,6 +130,7 @@ export function createConsumers(session: KafkaSession, { troubled = () => undefi
       await made.subscription[Symbol.asyncDispose]();
       throw error;
     }
+    open.add(made.subscription);
     topics.watch(() => {
       widen();
       void member.widen().catch(troubled);
@@ -139,7 +138,7 @@ export function createConsumers(session: KafkaSession, { troubled = () => undefi
     return made.subscription;
   }
 
-  async function read(request: SubscribeRequest, topics: Topics, address?: string): Promise<Subscription> {
+  async function read(request: SubscribeRequest, topics: TopicNames, address?: string): Promise<Subscription> {
     readers += 1;
     const reader: Reader = await openReader({
       session,
@@ -154,6 +153,7 @@ export function createConsumers(session: KafkaSession, { troubled = () => undefi
       },
     });
     topics.watch(() => void reader.widen().catch(troubled));
+    open.add(reader.subscription);
     return reader.subscription;
   }
 
@@ -163,10 +163,8 @@ export function createConsumers(session: KafkaSession, { troubled = () => undefi
     const there = await session.metadata([address], { create: true });
     if (!there.has(address))
       throw new WaybillError("TOPOLOGY", "replies need a topic of their own, which may not be made", { remedy: "set createTopics to true" });
-    const topics: Topics = { now: () => [address], atFirst: new Set(), watch: () => undefined, close: () => undefined };
-    const subscription = await read({ ...request, from: "earliest" }, topics, address);
-    open.add(subscription);
-    return subscription;
+    const topics: TopicNames = { now: () => [address], atFirst: new Set(), watch: () => undefined, close: () => undefined };
+    return read({ ...request, from: "earliest" }, topics, address);
   }
 
   return {

@@ -7,7 +7,7 @@ import { createCoordinatorLink } from "./coordinator-link.ts";
 import { createFetcher, type Fetcher } from "./fetcher.ts";
 import { createGroupOffsets } from "./group-offsets.ts";
 import type { Membership } from "./membership.ts";
-import { createPart, sourceOf } from "./part-start.ts";
+import { createPart, emptyPart, sourceOf } from "./part-start.ts";
 import type { Part, PartReader } from "./part.ts";
 import { revoke } from "./revoke.ts";
 import { createTopicWatch } from "./topic-watch.ts";
@@ -184,6 +184,7 @@ export function createGroupMember({ session, group, wanted, awaited, troubled }:
     part.reader?.wake();
     part.reader = undefined;
     if (part.source !== undefined) fetcher.remove(part.source);
+    emptyPart(part);
     commits.lost();
   }
 

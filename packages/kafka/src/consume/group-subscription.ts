@@ -54,6 +54,8 @@ export function createGroupSubscription(options: GroupSubscriptionOptions): Grou
   const parts = new Set<Part>();
   const sources = new Map<Part, Source>();
   const resuming = new Set<Part>();
+  // Settled, and not confirmed yet: the credit is theirs until then.
+  const settling = { messages: 0, bytes: 0 };
   const gap = createGaps(request.onEvent);
   let { credit } = request;
   let disposed: Promise<void> | undefined;
@@ -85,6 +87,8 @@ export function createGroupSubscription(options: GroupSubscriptionOptions): Grou
     // The partitions take turns.
     turn += 1;
     const budget = { left, bytes };
+    budget.left -= settling.messages;
+    budget.bytes += settling.bytes;
     while (budget.left > 0) {
       const due = aside.due();
       if (due === undefined) break;
@@ -191,15 +195,26 @@ export function createGroupSubscription(options: GroupSubscriptionOptions): Grou
     refuse(settlements);
     const outcomes: (SettleOutcome | Part)[] = [];
     const touched = new Map<Part, number>();
-    for (const settlement of settlements) outcomes.push(settleOne(settlement, touched));
-    intake.wake();
-    if (touched.size === 0) return outcomes as SettleOutcome[];
-    await member().commits.written(touched, session.settings.requestTimeoutMs);
+    const finishing = { messages: 0, bytes: 0 };
+    for (const settlement of settlements) outcomes.push(settleOne(settlement, touched, finishing));
+    if (touched.size > 0) {
+      settling.messages += finishing.messages;
+      settling.bytes += finishing.bytes;
+      await member().commits.written(touched, session.settings.requestTimeoutMs);
+      settling.messages -= finishing.messages;
+      settling.bytes -= finishing.bytes;
+    }
+    // Once whoever settled knows of it.
+    queueMicrotask(intake.wake);
     return outcomes.map((outcome) => (typeof outcome === "string" ? outcome : outcomeOf(outcome, touched.get(outcome) ?? 0)));
   }
 
   /** The part where a commit has the last word. */
-  function settleOne(settlement: Settlement, touched: Map<Part, number>): SettleOutcome | Part {
+  function settleOne(
+    settlement: Settlement,
+    touched: Map<Part, number>,
+    finishing: { messages: number; bytes: number },
+  ): SettleOutcome | Part {
     const { delivery } = settlement;
     const handle = delivery.handle as Handle | undefined;
     if (handle === undefined || !handle.held || handle.part.state === "gone") return "lost";
@@ -210,8 +225,11 @@ export function createGroupSubscription(options: GroupSubscriptionOptions): Grou
       progress.release(handle);
       return "done";
     }
-    if (settlement.kind === "ack") progress.finish(handle);
-    else if (settlement.kind === "extend" && settlement.note !== undefined) progress.note(handle, settlement.note);
+    if (settlement.kind === "ack") {
+      progress.finish(handle);
+      finishing.messages += 1;
+      finishing.bytes += handle.bytes;
+    } else if (settlement.kind === "extend" && settlement.note !== undefined) progress.note(handle, settlement.note);
     else return "done";
     touched.set(part, progress.version);
     return part;

@@ -11,6 +11,14 @@ const nowhere: Standing = { committed: 0, finished: [], notes: [] };
 /** Packed bytes of a partition that lie here at most before more is fetched. */
 const aheadFetches = 1;
 
+const emptyQueue = createPartQueue({ from: 0, maxUnpackedBytes: 0, passed: () => undefined, unreadable: () => undefined });
+
+/** Whoever still holds a delivery of it holds nothing of what was fetched. */
+export function emptyPart(part: Part): void {
+  part.source = undefined;
+  part.queue = emptyQueue;
+}
+
 export function createPart({ topic, partition }: TopicPartition): Part {
   return {
     topic,
@@ -19,7 +27,7 @@ export function createPart({ topic, partition }: TopicPartition): Part {
     state: "starting",
     generation: 0,
     progress: createProgress(nowhere),
-    queue: createPartQueue({ from: 0, maxUnpackedBytes: 0, passed: () => undefined, unreadable: () => undefined }),
+    queue: emptyQueue,
     reader: undefined,
     source: undefined,
     openBelow: 0,
