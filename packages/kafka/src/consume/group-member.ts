@@ -2,6 +2,7 @@ import { WaybillError, type StartPosition } from "@waybill/core";
 import type { KafkaSession } from "../session/session.ts";
 import { nameOf, type TopicPartition } from "./assignor.ts";
 import { createClassicMembership } from "./classic-membership.ts";
+import { createConsumerMembership } from "./consumer-membership.ts";
 import { createCommits, type Commits } from "./commits.ts";
 import { createCoordinatorLink } from "./coordinator-link.ts";
 import { createFetcher, type Fetcher } from "./fetcher.ts";
@@ -63,7 +64,8 @@ export function createGroupMember({ session, group, wanted, awaited, troubled }:
   let targetParts: readonly TopicPartition[] = [];
   let closed = false;
 
-  const membership: Membership = createClassicMembership({
+  const createMembership = settings.groupProtocol === "consumer" ? createConsumerMembership : createClassicMembership;
+  const membership: Membership = createMembership({
     session,
     group,
     host: {
