@@ -119,7 +119,7 @@ export const leaseCases: readonly Case[] = [
       await first.take(sent.length);
       assert(new Set(first.got.map((delivery) => delivery.part)).size > 1, "several parts");
       const second = await subscribe(rig, await rig.transport(), { topic, group: member });
-      await rig.until("a revocation", () => revoked.length > 0);
+      await rig.until("a revocation, and its last settlements", () => revoked.length > 0 && settled.length === revoked.length);
       const gone = first.got.filter((delivery) => revoked.includes(delivery.part) && !settled.includes(delivery.message.id));
       assert(gone.length > 0, "the revoked part is named as the deliveries name it");
       await second.take(gone.length);
