@@ -12,6 +12,8 @@ export const wireHeaders = {
   tombstone: "waybill-tombstone",
   /** Deliveries before this copy was written. */
   attempts: "waybill-attempts",
+  /** To be taken alone. */
+  careful: "waybill-careful",
 } as const;
 
 const ours: ReadonlySet<string> = new Set(Object.values(wireHeaders));
@@ -31,6 +33,7 @@ export interface Extra {
   /** Milliseconds that the broker keeps it; 0: not at all unless somebody waits for it. */
   readonly expirationMs?: number;
   readonly attempts?: number;
+  readonly careful?: boolean;
   readonly note?: string;
 }
 
@@ -58,6 +61,7 @@ export function toProperties(message: Message, extra: Extra, persistent: boolean
   if (extra.expirationMs !== undefined) properties.expiration = String(Math.max(0, Math.ceil(extra.expirationMs)));
   if (extra.topic !== undefined) headers[wireHeaders.topic] = extra.topic;
   if (extra.attempts !== undefined) headers[wireHeaders.attempts] = String(extra.attempts);
+  if (extra.careful === true) headers[wireHeaders.careful] = "1";
   if (extra.note !== undefined) headers["waybill-note"] = extra.note;
   return properties;
 }

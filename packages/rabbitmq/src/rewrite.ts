@@ -13,7 +13,9 @@ export interface Rewriter {
   check(delayMs: number): void;
   /** True: the copy is confirmed. */
   retry(queue: string, settlement: Extract<Settlement, { kind: "retry" }>): Promise<boolean>;
-  /** Tries until the copy is confirmed, or `wanted` says no. */
+  /** Back to its queue, with no more attempts than these. `careful`: to be taken alone. True: the copy is confirmed. */
+  again(queue: string, message: Message, attempts: number, careful: boolean): Promise<boolean>;
+  /** As `again`, until it is confirmed or `wanted` says no. */
   renew(queue: string, message: Message, attempts: number, wanted: () => boolean): Promise<boolean>;
   /** How long a message whose copy failed is held before it goes back. */
   holdMs(delayMs: number): number;
@@ -42,13 +44,18 @@ export function createRewriter({ settings, names, topology, publisher }: Rewrite
     return outcome.ok;
   }
 
+  function again(queue: string, message: Message, attempts: number, careful: boolean): Promise<boolean> {
+    const { topic } = message;
+    return write(message, { exchange: "", routingKey: queue }, { topic, attempts, careful, ...expiration(message) });
+  }
+
   return {
     check,
     async retry(queue, { delivery, delayMs, note }) {
       const { message, attempt } = delivery;
       const extra: Extra = {
         topic: message.topic,
-        ...(attempt === undefined ? {} : { attempts: attempt }),
+        attempts: attempt ?? 0,
         ...(note === undefined ? {} : { note }),
       };
       if (delayMs <= 0) return write(message, { exchange: "", routingKey: queue }, { ...extra, ...expiration(message) });
@@ -60,10 +67,11 @@ export function createRewriter({ settings, names, topology, publisher }: Rewrite
       }
       return write(message, { exchange: names.delay(step), routingKey: dueKeys.queue(queue) }, extra);
     },
+    again,
     async renew(queue, message, attempts, wanted) {
       const never = new AbortController().signal;
       while (wanted()) {
-        if (await write(message, { exchange: "", routingKey: queue }, { topic: message.topic, attempts, ...expiration(message) })) return true;
+        if (await again(queue, message, attempts, false)) return true;
         await pause(againMs, never);
       }
       return false;
