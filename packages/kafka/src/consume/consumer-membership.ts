@@ -28,6 +28,7 @@ export function createConsumerMembership({ session, group, host }: MembershipOpt
   const names = new Map<string, string>();
   let memberId = "";
   let epoch = 0;
+  let identity: Identity | undefined;
   let topics: ReadonlySet<string> = new Set();
   let asked = 0;
   let answered = 0;
@@ -89,6 +90,7 @@ export function createConsumerMembership({ session, group, host }: MembershipOpt
     if (typeof answer.memberId === "string") memberId = answer.memberId;
     if (answer.memberEpoch !== epoch) brisk = briskBeats;
     epoch = answer.memberEpoch;
+    if (identity?.generation !== epoch || identity.memberId !== memberId) identity = { memberId, generation: epoch, instanceId };
     everyMs = Math.min(mostMs, answer.heartbeatIntervalMs);
     told = version;
     toldOwned = ownedText;
@@ -153,6 +155,7 @@ export function createConsumerMembership({ session, group, host }: MembershipOpt
 
   function forget(): void {
     epoch = 0;
+    identity = undefined;
     told = -1;
     toldOwned = "";
     brisk = briskBeats;
@@ -160,8 +163,8 @@ export function createConsumerMembership({ session, group, host }: MembershipOpt
   }
 
   return {
-    get identity(): Identity | undefined {
-      return epoch > 0 ? { memberId, generation: epoch, instanceId } : undefined;
+    get identity() {
+      return identity;
     },
     async read(wanted) {
       topics = wanted;
@@ -194,6 +197,7 @@ export function createConsumerMembership({ session, group, host }: MembershipOpt
       agreed.fire();
       const was = epoch;
       epoch = 0;
+      identity = undefined;
       if (was > 0) {
         const last = instanceId === null ? leaveEpoch : pauseEpoch;
         await link

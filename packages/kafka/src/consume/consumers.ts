@@ -18,6 +18,7 @@ import { groupLogs } from "./group-logs.ts";
 import { createGroupMember, type GroupMember } from "./group-member.ts";
 import { createGroupPlaces } from "./group-places.ts";
 import { createGroupSubscription, type GroupSubscription, type TopicLog } from "./group-subscription.ts";
+import { deleteTopic } from "./delete-topic.ts";
 import { inspectGroup } from "./inspect.ts";
 import { releasedAfterwards } from "./released.ts";
 import { openReader, type Reader } from "./reader-subscription.ts";
@@ -104,7 +105,7 @@ export function createConsumers(session: KafkaSession, { troubled = () => undefi
     widen();
     const dispose = async (): Promise<void> => {
       open.delete(made.subscription);
-      topics.close();
+      void topics.close();
       logs.delete(made);
       await member.detach(made.reader);
       if (logs.size > 0 || groups.get(name) !== group) return;
@@ -147,9 +148,9 @@ export function createConsumers(session: KafkaSession, { troubled = () => undefi
       address,
       wanted: () => new Set(topics.now()),
       troubled,
-      dispose() {
+      async dispose() {
         open.delete(reader.subscription);
-        topics.close();
+        await topics.close();
       },
     });
     topics.watch(() => void reader.widen().catch(troubled));
@@ -163,7 +164,8 @@ export function createConsumers(session: KafkaSession, { troubled = () => undefi
     const there = await session.metadata([address], { create: true });
     if (!there.has(address))
       throw new WaybillError("TOPOLOGY", "replies need a topic of their own, which may not be made", { remedy: "set createTopics to true" });
-    const topics: TopicNames = { now: () => [address], atFirst: new Set(), watch: () => undefined, close: () => undefined };
+    const close = (): Promise<void> => deleteTopic(session, address).catch(troubled);
+    const topics: TopicNames = { now: () => [address], atFirst: new Set(), watch: () => undefined, close };
     return read({ ...request, from: "earliest" }, topics, address);
   }
 

@@ -7,6 +7,7 @@ import { createCommits, type Commits } from "./commits.ts";
 import { createCoordinatorLink } from "./coordinator-link.ts";
 import { createFetcher, type Fetcher } from "./fetcher.ts";
 import { createGroupOffsets } from "./group-offsets.ts";
+import { watchMember } from "./member-watch.ts";
 import type { Membership } from "./membership.ts";
 import { createPart, emptyPart, sourceOf } from "./part-start.ts";
 import type { Part, PartReader } from "./part.ts";
@@ -102,6 +103,18 @@ export function createGroupMember({ session, group, wanted, awaited, troubled }:
   });
   const offsets = createGroupOffsets({ session, group, link, membership, startOf, owns: (part) => parts.has(nameOf(part)), troubled });
   const watch = createTopicWatch({ session, wanted, awaited, changed: () => membership.topicsChanged(), troubled });
+
+  const stopWatching = watchMember({
+    session,
+    group,
+    membership,
+    target: () => target,
+    estranged(error) {
+      troubled(error);
+      // Whoever reads here is not well until it has subscribed again.
+      for (const reader of [...readers]) reader.failed(error);
+    },
+  });
 
   function startOf(topic: string): StartPosition {
     for (const reader of readers) if (reader.reads(topic)) return reader.startOf(topic);
@@ -231,6 +244,7 @@ export function createGroupMember({ session, group, wanted, awaited, troubled }:
     async leave() {
       closed = true;
       watch.close();
+      stopWatching();
       fetcher.close();
       await commits.giveBack([...parts.values()].filter(({ state }) => state === "ready"), lastCommitMs);
       for (const part of [...parts.values()]) drop(part);

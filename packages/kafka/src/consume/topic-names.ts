@@ -7,7 +7,7 @@ export interface TopicNames {
   readonly atFirst: ReadonlySet<string>;
   /** Told when there are more. */
   watch(widened: () => void): void;
-  close(): void;
+  close(): Promise<void> | void;
 }
 
 /** How soon a topic is found that somebody else has made. */
