@@ -92,7 +92,10 @@ function carries(pid: number, mark: string): boolean {
   }
 }
 
-/** Zombies are left out: they are dead, and their parent's to collect. */
+/**
+ * Zombies are left out: they are dead, and their parent's to collect. But for those that have threads: while one of them
+ * ends, the process still has its ports.
+ */
 function readProcess(pid: number): Process | undefined {
   let text: string;
   try {
@@ -101,7 +104,8 @@ function readProcess(pid: number): Process | undefined {
     return undefined;
   }
   const [state, parent, group, session, ...rest] = text.slice(text.lastIndexOf(")") + 2).split(" ");
-  if (state === "Z" || state === "X") return undefined;
+  const threads = Number(rest[13]);
+  if (state === "X" || (state === "Z" && threads <= 1)) return undefined;
   return { pid, parent: Number(parent), group: Number(group), session: Number(session), startedAt: rest[15] ?? "" };
 }
 
