@@ -20,6 +20,8 @@ export interface Actor {
   go(): void;
   /** As by kill -9. */
   kill(): void;
+  /** SIGTERM: it drains, and ends by itself. */
+  terminate(): void;
   /** Gracefully; harmless after a crash. */
   stop(): Promise<void>;
 }
@@ -75,7 +77,16 @@ function startHere(rig: Rig, broker: Broker, script: Script, write: (record: Uns
     // Whoever crashed did not get to it.
     await store?.close();
   });
-  return { script, ready: acting.ready, done: acting.done, exited: exited.promise, go: () => go.resolve(), kill: () => void die(), stop };
+  return {
+    script,
+    ready: acting.ready,
+    done: acting.done,
+    exited: exited.promise,
+    go: () => go.resolve(),
+    kill: () => void die(),
+    terminate: () => void stop(),
+    stop,
+  };
 }
 
 function startChild(rig: Rig, broker: Broker, script: Script, write: (record: UnsequencedRecord) => void): Actor {
@@ -133,6 +144,7 @@ function startChild(rig: Rig, broker: Broker, script: Script, write: (record: Un
     exited: exited.promise,
     go: () => void child.stdin?.write("go\n"),
     kill: () => void child.kill("SIGKILL"),
+    terminate: () => void child.kill("SIGTERM"),
     async stop() {
       child.stdin?.end();
       await exited.promise;

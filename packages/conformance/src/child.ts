@@ -1,5 +1,6 @@
 /** A process of a crash case: opens the broker by its target module, plays its script, and writes the history to descriptor 3. */
 import { writeSync } from "node:fs";
+import { runUntilSignal } from "@waybill/core";
 import { loadTarget } from "./load-target.ts";
 import type { UnsequencedRecord } from "./history.ts";
 import { act } from "./script.ts";
@@ -30,10 +31,10 @@ function tell(line: ChildLine): void {
 }
 
 const go = Promise.withResolvers<void>();
-const stop = Promise.withResolvers<void>();
+const left = new AbortController();
 process.stdin
   .once("data", () => go.resolve())
-  .once("end", () => stop.resolve())
+  .once("end", () => left.abort())
   .resume();
 
 const acting = act(order.script, {
@@ -46,9 +47,11 @@ const acting = act(order.script, {
     return new Promise<never>(() => undefined);
   },
 });
+// From the start: a parent that goes, or SIGTERM, may come before the bus is ready.
+const ended = runUntilSignal({ close: () => acting.stop() }, { signals: ["SIGTERM"], drain: "10s", signal: left.signal });
+void ended.then(() => process.stdin.destroy());
 await acting.ready;
 tell({ told: "ready" });
 await acting.done;
 tell({ told: "done" });
-await stop.promise;
-await acting.stop();
+await ended;

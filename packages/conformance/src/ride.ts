@@ -85,7 +85,13 @@ export async function ride(rig: Rig, { broker, harms, others = 0, order = false 
     watch.note({ f: "fault", type: "stop", fault: harm.name });
     const [since, next] = [performance.now(), publisher.next()];
     publisher.hurry();
-    await rig.until(`${harm.name}: a message that was published after it`, () => newest(handled) >= next, 3 * recoverMs);
+    await rig
+      .until(`${harm.name}: a message that was published after it`, () => newest(handled) >= next, 3 * recoverMs)
+      .catch((error: Error) => {
+        const confirmed = publisher.confirmed().filter((number) => number >= next).length;
+        const states = [producer, consumer].map((bus) => `${bus.status().transport}, ${bus.status().healthy ? "healthy" : "not healthy"}`);
+        throw new Error(`${error.message}; ${confirmed} were confirmed; the producer is ${states[0]}, the consumer ${states[1]}`);
+      });
     recoveredMs.push(performance.now() - since);
     assert(grownMiB < maxGrowthMiB, `${harm.name}: ${grownMiB.toFixed(1)} MiB above the start`);
     await goOn(rig, producer, aside, heard, harm.name);

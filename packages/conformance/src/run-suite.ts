@@ -19,6 +19,8 @@ export interface SuiteOptions {
   /** Where child processes find the target; cases that need them are untested without it. */
   readonly module?: URL;
   readonly wrap?: (transport: Transport) => Transport;
+  /** Told before the first case. */
+  readonly onBroker?: (broker: Broker) => void;
   readonly onResult?: (result: CaseResult) => void;
 }
 
@@ -29,6 +31,7 @@ export const atOnce = 3;
 export async function runSuite(target: ConformanceTarget, options: SuiteOptions = {}): Promise<readonly CaseResult[]> {
   const results: CaseResult[] = [];
   const broker = await target.start();
+  options.onBroker?.(broker);
   const selected = selectCases(options);
   const work = async (queue: Case[]): Promise<void> => {
     for (let next = queue.shift(); next !== undefined; next = queue.shift()) {

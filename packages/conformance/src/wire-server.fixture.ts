@@ -4,7 +4,7 @@ import type { AddressInfo, Socket } from "node:net";
 import { createInterface } from "node:readline";
 import { memoryBroker } from "@waybill/core";
 import { reset } from "./proxy.ts";
-import type { Delivery, Headers, Message, PublishOutcome, Settlement, SettleOutcome, SubscribeRequest, Subscription } from "@waybill/core";
+import type { Delivery, Message, PublishOutcome, Settlement, SettleOutcome, SubscribeRequest, Subscription } from "@waybill/core";
 
 export const heartbeatMs = 300;
 export const deadAfterMs = 1_500;
@@ -44,7 +44,7 @@ export const fromWire = (message: WireMessage): Message => ({
   ...message,
   ...noFields,
   ...message,
-  headers: Object.assign(Object.create(null) as Record<string, string>, message.headers) as Headers,
+  headers: Object.assign(Object.create(null) as Record<string, string>, message.headers),
   body: message.body === null ? null : new Uint8Array(Buffer.from(message.body, "base64")),
 });
 /** JSON has no undefined. */

@@ -38,7 +38,7 @@ async function run(each: Case, wrong?: Wrong): Promise<CaseResult> {
 
 describe("an adapter over TCP", () => {
   // What waits for longer is run with the real servers.
-  const quick = [...outageCases, ...networkCases, ...halfOpenCases].filter(({ name }) => !/stands still|for longer/.test(name));
+  const quick = [...outageCases, ...networkCases, ...halfOpenCases].filter(({ name }) => !name.includes("stands still"));
   describe("passes the cases of a server and a network that fail", () => {
     for (const each of quick) {
       it(each.name, async () => {

@@ -9,7 +9,7 @@ import { ids, subscribe } from "../taker.ts";
 import type { Taker } from "../taker.ts";
 import { between, carries, goesOn } from "./network.ts";
 import type { Between } from "./network.ts";
-import { closing } from "./outage.ts";
+import { toLeave } from "./outage.ts";
 import { acks, group, offered } from "./publish.ts";
 
 /** The most that any target may take (C02). */
@@ -95,9 +95,12 @@ export const halfOpenCases: readonly Case[] = [
     deadlineMs: 60_000,
     async prove(rig) {
       const { broker, network } = await between(rig);
-      await closing(rig, broker, () => network.blackHole("both"));
+      const leaving = await toLeave(rig, broker);
+      network.blackHole("both");
+      await leaving.leave();
       assert(network.traffic().swallowed > 0, "nothing was lost");
       network.heal();
+      rig.saw(50);
     },
   },
 ];

@@ -8,6 +8,7 @@ import { diskCases } from "./disk.ts";
 import { effectCases } from "./effect.ts";
 import { faceCases } from "./faces.ts";
 import { flowCases } from "./flow.ts";
+import { foreignCases } from "./foreign.ts";
 import { groupCases } from "./group.ts";
 import { halfOpenCases } from "./half-open.ts";
 import { leaseCases } from "./lease.ts";
@@ -19,7 +20,9 @@ import { publishCases } from "./publish.ts";
 import { replayCases } from "./replay.ts";
 import { settleCases } from "./settle.ts";
 import { startCases } from "./start.ts";
+import { takeoverCases } from "./takeover.ts";
 import { timingCases } from "./timing.ts";
+import { twentyCases } from "./twenty.ts";
 
 /** Every case there is, in the order in which they run. */
 export const cases: readonly Case[] = [
@@ -40,6 +43,9 @@ export const cases: readonly Case[] = [
   ...badInputCases,
   ...crashCases,
   ...effectCases,
+  ...foreignCases,
+  ...twentyCases,
+  ...takeoverCases,
   ...outageCases,
   ...networkCases,
   ...halfOpenCases,

@@ -8,7 +8,7 @@ import type { Harm } from "../ride.ts";
 import type { Broker, Network } from "../target.ts";
 import { ids, subscribe } from "../taker.ts";
 import { used } from "./bus-publish.ts";
-import { acks, group, lastOne, offered } from "./publish.ts";
+import { acks, group } from "./publish.ts";
 
 export interface Between {
   /** What is done between the server and who connects by `broker`. */
