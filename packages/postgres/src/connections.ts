@@ -38,6 +38,8 @@ export function openConnections(settings: Settings): Connections {
   }
 
   async function once(leftMs: number, signal: AbortSignal | undefined): Promise<PoolClient> {
+    // One that is idle comes at once.
+    if (pool.idleCount > pool.waitingCount) return guard(await pool.connect());
     const asked = pool.connect();
     const late = Promise.withResolvers<never>();
     const timer = setTimeout(() => late.reject(poolTimeout(leftMs)), leftMs);

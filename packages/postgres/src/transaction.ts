@@ -33,15 +33,19 @@ const commitMs = 25_000;
 export function beginTransaction(options: TransactionOptions): OwnTransaction {
   const { connections, settings, statements, signal, live } = options;
   let client: PoolClient | undefined;
+  /** The same, when it is in the transaction. */
+  let begun: PoolClient | undefined;
   let opening: Promise<PoolClient> | undefined;
-  /** Why nothing more is taken. */
+  let isOver = false;
+  /** Why nothing more is taken, where it is more than that. */
   let over: WaybillError | undefined;
   let ending: Promise<void> = Promise.resolve();
   let failure: WaybillError | undefined;
   let running = 0;
   let committing = false;
   let hasRows = false;
-  let last: Promise<void> = Promise.resolve();
+  /** The statement that was asked for last. */
+  let last: Promise<unknown> | undefined;
   let timer: NodeJS.Timeout | undefined;
   const { claim } = collectClaims(insertInbox);
 
@@ -50,7 +54,7 @@ export function beginTransaction(options: TransactionOptions): OwnTransaction {
     try {
       return await begin();
     } catch (error) {
-      if (over !== undefined) throw over;
+      if (isOver) throw over ?? gone();
       failure = toError(error, "begin");
       leave(failure);
       throw failure;
@@ -61,16 +65,17 @@ export function beginTransaction(options: TransactionOptions): OwnTransaction {
     const until = performance.now() + settings.connectTimeoutMs;
     for (;;) {
       const taken = await connections.take(signal);
-      if (over !== undefined) {
+      if (isOver) {
         taken.release();
-        throw over;
+        throw over ?? gone();
       }
       client = taken;
       live.add(own);
       try {
         await taken.query(statements.begin);
-        if (client !== taken) throw over ?? gone();
+        if (isOver) throw over ?? gone();
         timer = setTimeout(onLimit, settings.transactionLimitMs);
+        begun = taken;
         return taken;
       } catch (error) {
         if (client !== taken) throw error;
@@ -92,9 +97,10 @@ export function beginTransaction(options: TransactionOptions): OwnTransaction {
   }
 
   /** Takes the connection out; nothing more is done in this transaction. */
-  function leave(reason: WaybillError): PoolClient | undefined {
+  function leave(reason?: WaybillError): PoolClient | undefined {
     const had = client;
-    over ??= reason;
+    if (!isOver) over = reason;
+    isOver = true;
     client = undefined;
     clearTimeout(timer);
     signal.removeEventListener("abort", onAbort);
@@ -102,7 +108,7 @@ export function beginTransaction(options: TransactionOptions): OwnTransaction {
     return had;
   }
 
-  function end(reason: WaybillError): void {
+  function end(reason?: WaybillError): void {
     const had = leave(reason);
     if (had === undefined) return;
     if (running > 0) return abandon(had);
@@ -113,36 +119,40 @@ export function beginTransaction(options: TransactionOptions): OwnTransaction {
   }
 
   /** One after another: statements of a connection have an order, whoever waits for them. */
-  async function use<T>(run: (client: PoolClient) => Promise<T>): Promise<T> {
+  function use<T>(run: (client: PoolClient) => Promise<T>): Promise<T> {
     const before = last;
-    const turn = Promise.withResolvers<void>();
-    last = turn.promise;
-    await before;
+    const mine = (before === undefined ? attempt(run) : before.then(() => attempt(run))).catch(noted);
+    const settled = mine.then(forget, forget);
+    last = settled;
+    function forget(): void {
+      if (last === settled) last = undefined;
+    }
+    return mine;
+  }
+
+  async function attempt<T>(run: (client: PoolClient) => Promise<T>): Promise<T> {
     running += 1;
     try {
       if (signal.aborted) onAbort();
-      if (over !== undefined) throw over;
-      const inside = await (opening ??= open());
+      if (isOver) throw over ?? gone();
+      const inside = begun ?? (await (opening ??= open()));
       if (inside.getTransactionStatus?.() === "I") throw endedByHandler();
       const result = await run(inside);
       failure = undefined;
       return result;
-    } catch (error) {
-      throw noted(error);
     } finally {
       running -= 1;
-      turn.resolve();
     }
   }
 
-  function noted(error: unknown): unknown {
-    if (over !== undefined) return over;
+  function noted(error: unknown): never {
+    if (isOver) throw over ?? gone();
     if (isTransient(error)) failure = toError(error, "statement");
-    if (!isLinkLoss(error)) return error;
+    if (!isLinkLoss(error)) throw error;
     const lost = toError(error, "statement");
     leave(lost)?.release(true);
     failure = lost;
-    return lost;
+    throw lost;
   }
 
   async function insertInbox(rows: readonly Row[]): Promise<readonly Row[]> {
@@ -160,13 +170,13 @@ export function beginTransaction(options: TransactionOptions): OwnTransaction {
   }
 
   async function commit(): Promise<void> {
-    await last;
-    if (over !== undefined) throw over;
+    while (last !== undefined) await last;
+    if (isOver) throw over ?? gone();
     const inside = client;
-    if (inside === undefined) return void leave(gone());
+    if (inside === undefined) return void leave();
     const status = inside.getTransactionStatus?.();
     if (status === "E" || status === "I") {
-      end(gone());
+      end();
       throw failure ?? (status === "I" ? endedByHandler() : toError({ code: "25P02", severity: "ERROR" }, "commit"));
     }
     committing = true;
@@ -174,13 +184,13 @@ export function beginTransaction(options: TransactionOptions): OwnTransaction {
     try {
       answer = await within(inside.query("commit"), Math.min(commitMs, settings.statementTimeoutMs + graceMs));
     } catch (error) {
-      leave(gone())?.release(true);
+      leave()?.release(true);
       // The library refuses what it can no longer write.
       const unsent = error instanceof Error && error.message.endsWith("is not queryable");
       if (!unsent && leavesCommitOpen(error)) throw commitUnknown("the connection broke before the answer came", error);
       throw toError(error, "commit");
     }
-    leave(gone())?.release();
+    leave()?.release();
     if (answer.command !== "COMMIT") throw toError({ code: "25P02", severity: "ERROR" }, "commit");
     if (hasRows) options.enqueued();
   }
@@ -206,7 +216,7 @@ export function beginTransaction(options: TransactionOptions): OwnTransaction {
     },
     commit,
     async rollback() {
-      if (!committing) end(gone());
+      if (!committing) end();
       await ending;
     },
     get failure() {
