@@ -102,7 +102,10 @@ export function kafka(options: KafkaOptions = {}): KafkaTransport {
     connect,
     close,
     publish,
-    subscribe: async (request) => reach().consumers.subscribe(request),
+    async subscribe(request) {
+      if (request.native !== undefined) throw new WaybillError("CONFIG", "native: Kafka has no subscribe options of its own");
+      return reach().consumers.subscribe(request);
+    },
     inspect: async (topic, group) => reach().consumers.inspect(topic, group),
     declare: async (topology) => declare(reach().session, topology),
     check: async (topology) => check(reach().session, topology),
