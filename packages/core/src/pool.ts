@@ -5,32 +5,12 @@ import { durationMs } from "./duration.ts";
 import { WaybillError } from "./errors.ts";
 import { createKeepAlive } from "./keep-alive.ts";
 import { safeText } from "./log.ts";
+import { createLoans, type PoolEntry } from "./pool-loans.ts";
 import { poolSpec, type AcquireOptions, type ConnectionPool, type Holder, type Lease, type PoolOptions } from "./pool-types.ts";
+import { createWaiters } from "./pool-waiters.ts";
 
 export type { AcquireOptions, ConnectionPool, Holder, Lease, PoolOptions, PoolStats } from "./pool-types.ts";
 
-interface Entry<T> {
-  readonly value: T;
-  readonly openedAt: number;
-  idleSince: number;
-}
-
-/** What the pool knows of a lease; not the lease itself, so that a forgotten one becomes garbage. */
-interface Loan<T> {
-  readonly entry: Entry<T>;
-  readonly holder: string;
-  readonly since: number;
-}
-
-interface Waiter<T> {
-  readonly holder: string;
-  readonly resolve: (lease: Lease<T>) => void;
-  readonly reject: (error: unknown) => void;
-  readonly timer: Timer;
-  readonly unlisten: () => void;
-}
-
-const leaksKept = 20;
 const holdersNamed = 10;
 
 /** Throws `CONFIG`. Opens nothing by itself. */
@@ -44,12 +24,18 @@ export function createPool<T>(options: PoolOptions<T>): ConnectionPool<T> {
   if (min > max) throw new WaybillError("CONFIG", `pool.min: expected at most pool.max (${max}), found the number ${min}`);
 
   /** The last one returned is the first one taken, so that the others grow old. */
-  const idle: Entry<T>[] = [];
-  const loans = new Set<Loan<T>>();
-  const waiters = new Set<Waiter<T>>();
+  const idle: PoolEntry<T>[] = [];
   const creates = new Set<AbortController>();
-  const leaked: Holder[] = [];
   const keepAlive = createKeepAlive();
+  const waiters = createWaiters<T>({ clock, keepAlive, tooLate, aborted });
+  const loans = createLoans<T>({
+    clock,
+    returned(entry) {
+      offer(entry);
+      pump();
+    },
+    discarded: (entry) => void destroy(entry.value),
+  });
   let checking = 0;
   let destroying = 0;
   let created = 0;
@@ -60,16 +46,8 @@ export function createPool<T>(options: PoolOptions<T>): ConnectionPool<T> {
   let closing: Promise<readonly Holder[]> | undefined;
   let whenQuiet: (() => void) | undefined;
 
-  const forgotten = new FinalizationRegistry<Loan<T>>((loan) => {
-    if (!loans.delete(loan)) return;
-    leaked.push(holderOf(loan));
-    if (leaked.length > leaksKept) leaked.shift();
-    void destroy(loan.entry.value);
-  });
-
   const open = (): number => idle.length + loans.size + creates.size + checking + destroying;
-  const isAged = (entry: Entry<T>): boolean => clock.monotonic() - entry.openedAt >= maxAgeMs;
-  const holderOf = ({ holder, since }: Loan<T>): Holder => ({ holder, heldMs: clock.monotonic() - since });
+  const isAged = (entry: PoolEntry<T>): boolean => clock.monotonic() - entry.openedAt >= maxAgeMs;
 
   /** Starts as much as the waiters need and the bound allows. */
   function pump(): void {
@@ -82,7 +60,7 @@ export function createPool<T>(options: PoolOptions<T>): ConnectionPool<T> {
     const entry = takeIdle();
     if (entry === undefined) {
       if (open() >= max) return false;
-      create(refuseFirst).catch(() => undefined);
+      create((error) => waiters.next()?.reject(error)).catch(() => undefined);
     } else if (check === undefined) {
       offer(entry);
     } else {
@@ -91,7 +69,7 @@ export function createPool<T>(options: PoolOptions<T>): ConnectionPool<T> {
     return true;
   }
 
-  function takeIdle(): Entry<T> | undefined {
+  function takeIdle(): PoolEntry<T> | undefined {
     let entry = idle.pop();
     while (entry !== undefined && isAged(entry)) {
       void destroy(entry.value);
@@ -101,41 +79,19 @@ export function createPool<T>(options: PoolOptions<T>): ConnectionPool<T> {
   }
 
   /** To the one that waits longest, else to the idle ones. */
-  function offer(entry: Entry<T>): void {
+  function offer(entry: PoolEntry<T>): void {
     if (isClosed || isAged(entry)) {
       void destroy(entry.value);
       return;
     }
-    const [waiter] = waiters;
+    const waiter = waiters.next();
     if (waiter === undefined) {
       entry.idleSince = clock.monotonic();
       idle.push(entry);
       sweepLater();
     } else {
-      leave(waiter);
-      waiter.resolve(lend(entry, waiter.holder));
+      waiter.resolve(loans.lend(entry, waiter.holder));
     }
-  }
-
-  function lend(entry: Entry<T>, holder: string): Lease<T> {
-    const loan: Loan<T> = { entry, holder, since: clock.monotonic() };
-    const end = (back: () => void): void => {
-      if (!loans.delete(loan)) return;
-      forgotten.unregister(loan);
-      back();
-      pump();
-    };
-    const lease: Lease<T> = {
-      value: entry.value,
-      release: () => end(() => offer(entry)),
-      discard: () => end(() => void destroy(entry.value)),
-      async [Symbol.asyncDispose]() {
-        lease.release();
-      },
-    };
-    loans.add(loan);
-    forgotten.register(lease, loan, loan);
-    return lease;
   }
 
   /** `failed` is told before the next one is started, so that one who has his answer counts no more. */
@@ -178,7 +134,7 @@ export function createPool<T>(options: PoolOptions<T>): ConnectionPool<T> {
     });
   }
 
-  async function checkOne(entry: Entry<T>, ask: (value: T) => Promise<boolean> | boolean): Promise<void> {
+  async function checkOne(entry: PoolEntry<T>, ask: (value: T) => Promise<boolean> | boolean): Promise<void> {
     checking += 1;
     let healthy = false;
     const asked = (async () => {
@@ -202,43 +158,15 @@ export function createPool<T>(options: PoolOptions<T>): ConnectionPool<T> {
     pump();
   }
 
-  function leave(waiter: Waiter<T>): void {
-    waiters.delete(waiter);
-    keepAlive.set(waiters.size > 0);
-    waiter.timer.cancel();
-    waiter.unlisten();
-  }
-
-  function refuse(waiter: Waiter<T>, error: unknown): void {
-    leave(waiter);
-    waiter.reject(error);
-  }
-
-  function refuseFirst(error: unknown): void {
-    const [waiter] = waiters;
-    if (waiter !== undefined) refuse(waiter, error);
-  }
-
   function acquire({ signal, holder = "unnamed", timeout }: AcquireOptions = {}): Promise<Lease<T>> {
     if (isClosed) return Promise.reject(closed());
     if (signal?.aborted === true) return Promise.reject(aborted());
     const entry = check === undefined && waiters.size === 0 ? takeIdle() : undefined;
-    if (entry !== undefined) return Promise.resolve(lend(entry, holder));
+    if (entry !== undefined) return Promise.resolve(loans.lend(entry, holder));
     const waitMs = timeout === undefined ? acquireMs : durationMs(timeout, "acquire.timeout");
-    return new Promise((resolve, reject) => {
-      const onAbort = (): void => refuse(waiter, aborted());
-      const waiter: Waiter<T> = {
-        holder,
-        resolve,
-        reject,
-        timer: clock.after(waitMs, () => refuse(waiter, tooLate(waitMs))),
-        unlisten: () => signal?.removeEventListener("abort", onAbort),
-      };
-      signal?.addEventListener("abort", onAbort, { once: true });
-      waiters.add(waiter);
-      keepAlive.set(true);
-      pump();
-    });
+    const lease = waiters.wait(holder, waitMs, signal);
+    pump();
+    return lease;
   }
 
   function sweepLater(): void {
@@ -250,7 +178,7 @@ export function createPool<T>(options: PoolOptions<T>): ConnectionPool<T> {
     sweep = undefined;
     const now = clock.monotonic();
     let spare = open() - destroying - min;
-    const kept: Entry<T>[] = [];
+    const kept: PoolEntry<T>[] = [];
     for (const entry of idle.splice(0)) {
       const unused = now - entry.idleSince >= idleMs && spare > 0;
       if (!unused && !isAged(entry)) {
@@ -266,17 +194,13 @@ export function createPool<T>(options: PoolOptions<T>): ConnectionPool<T> {
 
   async function shut(timeoutMs: number): Promise<readonly Holder[]> {
     sweep?.cancel();
-    for (const waiter of waiters) refuse(waiter, closed());
+    for (let waiter = waiters.next(); waiter !== undefined; waiter = waiters.next()) waiter.reject(closed());
     keepAlive.set(true);
     for (const controller of creates) controller.abort();
     for (const entry of idle.splice(0)) void destroy(entry.value);
     await quiet(timeoutMs);
-    const missing = [...leaked, ...[...loans].map(holderOf)];
-    for (const loan of loans) {
-      forgotten.unregister(loan);
-      void destroy(loan.entry.value);
-    }
-    loans.clear();
+    const missing = [...loans.leaked(), ...loans.held()];
+    for (const { value } of loans.recall()) void destroy(value);
     await quiet(destroyMs);
     keepAlive.set(false);
     return missing;
@@ -289,15 +213,24 @@ export function createPool<T>(options: PoolOptions<T>): ConnectionPool<T> {
   }
 
   function tooLate(waitedMs: number): WaybillError {
-    const held = [...loans].map(holderOf).map(({ holder, heldMs }) => `"${safeText(holder, 80)}" for ${Math.round(heldMs)} ms`);
+    const held = loans.held().map(({ holder, heldMs }) => `"${safeText(holder, 80)}" for ${Math.round(heldMs)} ms`);
     const more = held.length > holdersNamed ? ` and ${held.length - holdersNamed} more` : "";
     const holders = held.length === 0 ? "none is held" : `held by ${held.slice(0, holdersNamed).join(", ")}${more}`;
     const opening = creates.size === 0 ? "" : `, ${creates.size} being opened`;
     return new WaybillError("POOL_TIMEOUT", `pool "${name}": none of ${max} came free in ${waitedMs} ms; ${holders}${opening}`);
   }
-  const slowCreate = (): WaybillError => new WaybillError("CONNECTION", `pool "${name}": opening one took longer than ${acquireMs} ms`);
-  const closed = (): WaybillError => new WaybillError("CLOSED", `pool "${name}" is closed`);
-  const aborted = (): WaybillError => new WaybillError("ABORTED", `the signal fired while waiting for pool "${name}"`);
+
+  function slowCreate(): WaybillError {
+    return new WaybillError("CONNECTION", `pool "${name}": opening one took longer than ${acquireMs} ms`);
+  }
+
+  function closed(): WaybillError {
+    return new WaybillError("CLOSED", `pool "${name}" is closed`);
+  }
+
+  function aborted(): WaybillError {
+    return new WaybillError("ABORTED", `the signal fired while waiting for pool "${name}"`);
+  }
 
   const pool: ConnectionPool<T> = {
     acquire,
@@ -310,8 +243,8 @@ export function createPool<T>(options: PoolOptions<T>): ConnectionPool<T> {
       idle: idle.length,
       opening: creates.size,
       waiting: waiters.size,
-      held: [...loans].map(holderOf),
-      leaked: [...leaked],
+      held: loans.held(),
+      leaked: loans.leaked(),
       created,
       failedCreates,
       failedChecks,
