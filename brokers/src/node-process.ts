@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { closeSync, openSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
-import { isAlive, killAll, markName, processesOf, rootOf, signalAll, type Root } from "./process-tree.ts";
+import { freezeAll, isAlive, killAll, markName, processesOf, rootOf, signalAll, type Root } from "./process-tree.ts";
 import { lastLines } from "./run.ts";
 import type { Command } from "./server.ts";
 import type { Watch } from "./watch.ts";
@@ -13,7 +13,9 @@ export interface NodeProcess {
   start(probe: () => Promise<string>): Promise<string>;
   stop(signal: NodeJS.Signals): Promise<void>;
   kill(): Promise<void>;
-  signal(signal: NodeJS.Signals): void;
+  /** Every process of it; returns when they stand still. */
+  freeze(): void;
+  thaw(): void;
   running(): boolean;
   pid(): number | undefined;
   log(): string;
@@ -95,7 +97,8 @@ export function nodeProcess(watch: Watch, label: string, part: string, command: 
       await killAll(mark, roots);
     },
     kill: () => killAll(mark, roots),
-    signal: (signal) => signalAll(processesOf(mark, roots), signal),
+    freeze: () => freezeAll(processesOf(mark, roots)),
+    thaw: () => signalAll(processesOf(mark, roots), "SIGCONT"),
   };
 }
 

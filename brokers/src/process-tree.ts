@@ -69,6 +69,27 @@ export function signalAll(pids: readonly number[], signal: NodeJS.Signals): void
   }
 }
 
+/**
+ * Freezes each, and returns when all their threads stand still. The system stops a process only when the thread that got
+ * the signal runs, which on a busy machine may be after the next request was answered. Blocks for at most `withinMs`.
+ */
+export function freezeAll(pids: readonly number[], withinMs = 3_000): void {
+  signalAll(pids, "SIGSTOP");
+  const end = performance.now() + withinMs;
+  const pause = new Int32Array(new SharedArrayBuffer(4));
+  while (hasProc && !pids.every(isFrozen) && performance.now() < end) Atomics.wait(pause, 0, 0, 1);
+}
+
+function isFrozen(pid: number): boolean {
+  try {
+    return readdirSync(`/proc/${pid}/task`).every((thread) =>
+      /\) [TtZX] /.test(readFileSync(`/proc/${pid}/task/${thread}/stat`, "latin1")),
+    );
+  } catch {
+    return true; // it has ended
+  }
+}
+
 /** Kills until none is left; throws when some are still there after `withinMs`. */
 export async function killAll(mark: string, roots: readonly Root[], withinMs = 10_000): Promise<void> {
   const end = performance.now() + withinMs;

@@ -110,8 +110,8 @@ function brokerNode(plan: NodePlan, process: NodeProcess, { stopSignal }: Plan):
     async start() {
       await process.start(plan.probe);
     },
-    pause: () => process.signal("SIGSTOP"),
-    resume: () => process.signal("SIGCONT"),
+    pause: () => process.freeze(),
+    resume: () => process.thaw(),
   };
   processOf.set(node, process);
   return node;

@@ -27,7 +27,7 @@ export interface BrokerNode {
   kill(): Promise<void>;
   /** Resolves when it serves. Nothing to do when it does. */
   start(): Promise<void>;
-  /** SIGSTOP of every process of the node. */
+  /** SIGSTOP of every process of the node; returns when they stand still. */
   pause(): void;
   /** SIGCONT. */
   resume(): void;
