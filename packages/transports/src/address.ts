@@ -55,6 +55,24 @@ export function filePath(address: Address): string {
   return path;
 }
 
+/** In `kafka://user:password@host:9092,other:9092`: percent signs of the credentials are decoded. Throws `CONFIG`. */
+export function hostList(address: Address): {
+  readonly credentials: { readonly username: string; readonly password: string } | undefined;
+  readonly hosts: string;
+} {
+  const parts = /^(?:\/\/)?(?:([^@/]*)@)?([^@/]*)\/?$/.exec(address.rest);
+  if (parts === null) throw new WaybillError("CONFIG", `transport URL: expected ${address.scheme}://host:port,host:port`);
+  const [, user, hosts = ""] = parts;
+  if (user === undefined) return { credentials: undefined, hosts };
+  const colon = user.indexOf(":");
+  if (colon < 1) throw new WaybillError("CONFIG", "transport URL: expected user:password before the @");
+  try {
+    return { credentials: { username: decodeURIComponent(user.slice(0, colon)), password: decodeURIComponent(user.slice(colon + 1)) }, hosts };
+  } catch {
+    throw new WaybillError("CONFIG", "transport URL: a percent sign of the credentials is written %25");
+  }
+}
+
 /** A name that is no plain word may be a slipped secret, and is not repeated. */
 function optionName(name: string): string {
   return /^[A-Za-z][A-Za-z0-9-]{0,31}$/.test(name) ? `"${name}"` : "(unprintable)";

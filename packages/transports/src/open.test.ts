@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { isWaybillError } from "@waybill/core";
-import { filePath, parseAddress } from "./address.ts";
+import { filePath, hostList, parseAddress } from "./address.ts";
 import { openTransport, schemes } from "./index.ts";
 
 async function refusal(url: string): Promise<string> {
@@ -17,7 +17,7 @@ async function refusal(url: string): Promise<string> {
 }
 
 test("each scheme opens its transport", async () => {
-  assert.deepEqual(schemes, ["amqp", "amqps", "embedded", "memory"]);
+  assert.deepEqual(schemes, ["amqp", "amqps", "embedded", "kafka", "memory"]);
   const log = await openTransport("memory:?shape=log&partitions=3");
   assert.equal(log.capabilities().revocation.level, "native");
   const directory = mkdtempSync(join(tmpdir(), "transports-"));
@@ -33,8 +33,26 @@ test("each scheme opens its transport", async () => {
   }
 });
 
+test("a Kafka URL has several hosts, and credentials", async () => {
+  for (const url of ["kafka:", "kafka://a:9092,b", "kafka:a:9092", "kafka://user:p%40ss@a:9092,b:9093?tls=true&sasl=scram-sha-512&compression=lz4"]) {
+    const transport = await openTransport(url);
+    assert.equal(transport.name, "kafka");
+    await transport.close();
+  }
+  assert.deepEqual(hostList(parseAddress("kafka://user:p%40ss%3A@a:9092,b:9093/")), {
+    credentials: { username: "user", password: "p@ss:" },
+    hosts: "a:9092,b:9093",
+  });
+  assert.match(await refusal("kafka://a:9092/topic"), /host:port/);
+  assert.match(await refusal("kafka://a:99999999"), /host:port/);
+  assert.match(await refusal("kafka://user@a:9092"), /user:password/);
+  assert.match(await refusal("kafka://user:%zz@a:9092"), /%25/);
+  assert.match(await refusal("kafka://a:9092?colour=red"), /colour/);
+  assert.match(await refusal("kafka://user:secret@a:9092?sasl=kerberos"), /mechanism/);
+});
+
 test("an unknown scheme is refused, and the known ones are named", async () => {
-  for (const url of ["carrier-pigeon:coop", "constructor:x", "hasOwnProperty:x"]) assert.match(await refusal(url), /embedded:, memory:/);
+  for (const url of ["carrier-pigeon:coop", "constructor:x", "hasOwnProperty:x"]) assert.match(await refusal(url), /embedded:, kafka:, memory:/);
 });
 
 test("what is no URL, no path or no option is refused", async () => {
@@ -55,6 +73,8 @@ test("a refusal never repeats the URL", async () => {
     `nosuch://user:${secret}@host`,
     `embedded://user:${secret}@host/x`,
     `user:${secret}@host`,
+    `kafka://user:${secret}@host/topic`,
+    `kafka://user:${secret}:@a b`,
     `memory:?${secret}!=1&${secret}!=1`,
   ]) {
     assert.doesNotMatch(await refusal(url), new RegExp(secret), url);

@@ -1,5 +1,5 @@
 import { WaybillError, type Transport } from "@waybill/core";
-import { filePath, optionsOf, parseAddress, type Address } from "./address.ts";
+import { filePath, hostList, optionsOf, parseAddress, type Address } from "./address.ts";
 
 /** One line a scheme: what opens it, loaded only when it is asked for. */
 const table: Readonly<Record<string, (address: Address) => Promise<Transport>>> = {
@@ -9,6 +9,7 @@ const table: Readonly<Record<string, (address: Address) => Promise<Transport>>> 
   },
   amqp: openRabbitmq,
   amqps: openRabbitmq,
+  kafka: openKafka,
   async memory(address) {
     const { memory } = await import("@waybill/core");
     if (address.rest !== "") throw new WaybillError("CONFIG", "transport URL: memory has no address; write memory: or memory:?shape=log");
@@ -20,6 +21,15 @@ const table: Readonly<Record<string, (address: Address) => Promise<Transport>>> 
 async function openRabbitmq(address: Address): Promise<Transport> {
   const { rabbitmq } = await import("@waybill/rabbitmq");
   return rabbitmq({ ...optionsOf(address), url: `${address.scheme}:${address.rest}` });
+}
+
+/** `kafka://user:password@host:9092,host:9092?sasl=scram-sha-512&tls=true`; without `sasl` a user logs in by `plain`. */
+async function openKafka(address: Address): Promise<Transport> {
+  const { kafka } = await import("@waybill/kafka");
+  const { sasl: mechanism = "plain", ...options } = optionsOf(address);
+  const { credentials, hosts } = hostList(address);
+  const sasl = credentials === undefined ? {} : { sasl: { mechanism: mechanism as "plain", ...credentials } };
+  return kafka({ ...options, ...sasl, ...(hosts === "" ? {} : { brokers: hosts }) });
 }
 
 /** The schemes that `openTransport` knows. */
