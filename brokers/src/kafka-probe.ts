@@ -25,18 +25,25 @@ export async function askVersion(host: string, port: number): Promise<string> {
   });
 }
 
-/** The ids of the brokers that this one knows as living. */
-export async function liveBrokers(host: string, port: number): Promise<readonly number[]> {
+export interface LiveBroker {
+  readonly id: number;
+  /** As it is advertised to clients. */
+  readonly host: string;
+  readonly port: number;
+}
+
+/** The brokers that this one knows as living. */
+export async function liveBrokers(host: string, port: number): Promise<readonly LiveBroker[]> {
   const text = await ask({
     host,
     port,
     first: request(describeCluster, 0, Buffer.from([0, 0, 0])),
     answer(received) {
       const answer = whole(received);
-      return answer === undefined ? undefined : brokerIds(answer).join(" ");
+      return answer === undefined ? undefined : JSON.stringify(brokersIn(answer));
     },
   });
-  return text === "" ? [] : text.split(" ").map(Number);
+  return JSON.parse(text) as LiveBroker[];
 }
 
 /** A request with an empty client id; the body begins with the header's (empty) tagged fields. */
@@ -56,16 +63,11 @@ function whole(received: Buffer): Buffer | undefined {
   return received.subarray(4, 4 + received.readUInt32BE(0));
 }
 
-function brokerIds(answer: Buffer): number[] {
+function brokersIn(answer: Buffer): LiveBroker[] {
   let at = 5 + 4; // correlation id, tagged fields, throttle time
   const error = answer.readInt16BE(at);
   if (error !== 0) throw new Error(`error code ${error}`);
   at += 2;
-  const skipText = (): void => {
-    const length = Math.max(0, count());
-    at += length;
-  };
-  const count = (): number => varint() - 1;
   const varint = (): number => {
     let value = 0;
     for (let shift = 0; ; shift += 7) {
@@ -74,17 +76,23 @@ function brokerIds(answer: Buffer): number[] {
       if (byte < 0x80) return value;
     }
   };
-  skipText(); // error message
-  skipText(); // cluster id
-  at += 4; // controller
-  const ids: number[] = [];
-  for (let left = count(); left > 0; left -= 1) {
-    ids.push(answer.readInt32BE(at));
+  const text = (): string => {
+    const length = Math.max(0, varint() - 1);
+    at += length;
+    return answer.toString("utf8", at - length, at);
+  };
+  const integer = (): number => {
     at += 4;
-    skipText(); // host
-    at += 4; // port
-    skipText(); // rack
+    return answer.readInt32BE(at - 4);
+  };
+  text(); // error message
+  text(); // cluster id
+  integer(); // controller
+  const brokers: LiveBroker[] = [];
+  for (let left = varint() - 1; left > 0; left -= 1) {
+    brokers.push({ id: integer(), host: text(), port: integer() });
+    text(); // rack
     varint(); // tagged fields: none
   }
-  return ids;
+  return brokers;
 }

@@ -214,7 +214,7 @@ async function plan({ watch, installed, nodes, settings, advertise, listeners }:
       },
       async probe() {
         const live = await liveBrokers("127.0.0.1", port);
-        if (!live.includes(index + 1)) throw new Error("the broker is not in its cluster so far");
+        if (!live.some(({ id }) => id === index + 1)) throw new Error("the broker is not in its cluster so far");
         return installed.version;
       },
     });
