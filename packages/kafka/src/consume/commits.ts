@@ -22,7 +22,7 @@ export interface Commits {
   giveBack(parts: readonly Part[], maxMs: number): Promise<boolean>;
   /** Some part is gone: whoever waits for it looks again. */
   lost(): void;
-  /** Keeps commits back while a transaction takes offsets along. */
+  /** Keeps commits back while a transaction takes offsets along, one at a time. Answers how to let go. */
   hold(): Promise<() => void>;
   close(): void;
 }
@@ -67,7 +67,8 @@ export function createCommits(options: CommitsOptions): Commits {
   const closing = new Set<Part>();
   let waiters: Waiter[] = [];
   let working = false;
-  let held = 0;
+  let held = false;
+  let holding: Promise<void> = Promise.resolve();
   let closed = false;
   let noteBytes = maxNoteBytes;
   // Groups of KIP-848 take no older one, and servers without it no newer one.
@@ -75,7 +76,7 @@ export function createCommits(options: CommitsOptions): Commits {
 
   function touch(part: Part): void {
     dirty.add(part);
-    if (working || closed || held > 0) return;
+    if (working || closed || held) return;
     working = true;
     void work();
   }
@@ -83,7 +84,7 @@ export function createCommits(options: CommitsOptions): Commits {
   async function work(): Promise<void> {
     // What is settled in the same turn goes along.
     await Promise.resolve();
-    while (dirty.size > 0 && !closed && held === 0) {
+    while (dirty.size > 0 && !closed && !held) {
       const parts = dirty;
       dirty = new Set();
       const entries: Entry[] = [];
@@ -221,12 +222,17 @@ export function createCommits(options: CommitsOptions): Commits {
     },
     lost: look,
     async hold() {
-      held += 1;
+      const before = holding;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      holding = promise;
+      await before;
+      held = true;
       if (working) await flight;
       return () => {
-        held -= 1;
+        held = false;
+        resolve();
         const [first] = dirty;
-        if (held === 0 && first !== undefined) touch(first);
+        if (first !== undefined) touch(first);
       };
     },
     close() {

@@ -12,6 +12,7 @@ import type { Membership } from "./membership.ts";
 import { createPart, emptyPart, sourceOf } from "./part-start.ts";
 import type { Part, PartReader } from "./part.ts";
 import { revoke } from "./revoke.ts";
+import { createTransactionalSettling, type TransactionalSettling } from "./offset-transaction.ts";
 import { createTopicWatch } from "./topic-watch.ts";
 
 /** A subscription of a group, as its member sees it. */
@@ -26,6 +27,8 @@ export interface GroupReader extends PartReader {
  */
 export interface GroupMember {
   readonly commits: Commits;
+  /** Settles what takes effect with a transaction. */
+  readonly settling: TransactionalSettling;
   /** What it has. */
   readonly parts: ReadonlyMap<string, Part>;
   /** Resolves when what is published to these topics from now on will reach the group. */
@@ -100,6 +103,16 @@ export function createGroupMember({ session, group, wanted, awaited, troubled }:
     wrote: (part) => part.reader?.wake(),
     fenced: () => membership.rebuild(),
     troubled,
+  });
+  const settling = createTransactionalSettling({
+    session,
+    group,
+    commits,
+    membership: () => membership,
+    doubt(doubted) {
+      for (const part of doubted) lose(part);
+      reconcile();
+    },
   });
   const offsets = createGroupOffsets({ session, group, link, membership, startOf, owns: (part) => parts.has(nameOf(part)), troubled });
   const watch = createTopicWatch({ session, wanted, awaited, changed: () => membership.topicsChanged(), troubled });
@@ -211,6 +224,7 @@ export function createGroupMember({ session, group, wanted, awaited, troubled }:
 
   return {
     commits,
+    settling,
     parts,
     membership: () => membership,
     get isEmpty() {

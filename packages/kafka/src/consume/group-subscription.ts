@@ -7,6 +7,7 @@ import {
   type SubscribeRequest,
   type Subscription,
   type SubscriptionEvent,
+  type Transaction,
 } from "@waybill/core";
 import type { KafkaSession } from "../session/session.ts";
 import { messageOf, type Origin } from "../wire/message.ts";
@@ -15,6 +16,7 @@ import { createGaps } from "./gaps.ts";
 import type { GroupLog } from "./group-logs.ts";
 import type { GroupMember, GroupReader } from "./group-member.ts";
 import { createIntake } from "./intake.ts";
+import { isOffsetTransaction } from "./offset-transaction.ts";
 import type { Part } from "./part.ts";
 import { positionOf } from "./position.ts";
 import type { Handle } from "./progress.ts";
@@ -191,8 +193,9 @@ export function createGroupSubscription(options: GroupSubscriptionOptions): Grou
     return source;
   }
 
-  async function settle(settlements: readonly Settlement[]): Promise<readonly SettleOutcome[]> {
+  async function settle(settlements: readonly Settlement[], { tx }: { readonly tx?: Transaction } = {}): Promise<readonly SettleOutcome[]> {
     refuse(settlements);
+    if (tx !== undefined) return settleIn(tx, settlements);
     const outcomes: (SettleOutcome | Part)[] = [];
     const touched = new Map<Part, number>();
     const finishing = { messages: 0, bytes: 0 };
@@ -207,6 +210,23 @@ export function createGroupSubscription(options: GroupSubscriptionOptions): Grou
     // Once whoever settled knows of it.
     queueMicrotask(intake.wake);
     return outcomes.map((outcome) => (typeof outcome === "string" ? outcome : outcomeOf(outcome, touched.get(outcome) ?? 0)));
+  }
+
+  async function settleIn(tx: Transaction, settlements: readonly Settlement[]): Promise<readonly SettleOutcome[]> {
+    if (!isOffsetTransaction(tx)) throw new WaybillError("CAPABILITY", "the transaction is not of this transport");
+    if (settlements.some(({ kind }) => kind !== "ack")) throw new WaybillError("CAPABILITY", "a transaction takes acknowledgements along, nothing else");
+    const handles: Handle[] = [];
+    const places: number[] = [];
+    settlements.forEach(({ delivery }, index) => {
+      const handle = delivery.handle as Handle | undefined;
+      if (handle === undefined || handle.part.generation !== delivery.generation || !parts.has(handle.part)) return;
+      handles.push(handle);
+      places.push(index);
+    });
+    const outcomes: SettleOutcome[] = settlements.map(() => "lost");
+    if (handles.length === 0) return outcomes;
+    (await member().settling.settle(tx, handles)).forEach((outcome, index) => (outcomes[places[index] ?? 0] = outcome));
+    return outcomes;
   }
 
   /** The part where a commit has the last word. */

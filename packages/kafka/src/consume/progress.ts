@@ -52,7 +52,9 @@ export interface Progress {
   /** Finished without being handed out. */
   pass(offset: number): void;
   finish(handle: Handle): void;
-  /** Back into finished or unfinished: a transaction that took it along was rolled back. */
+  /** A transaction takes it along: neither in hand nor finished until that ends. */
+  take(handle: Handle): void;
+  /** In hand again: the transaction was rolled back. */
   unfinish(handle: Handle): void;
   release(handle: Handle): void;
   note(handle: Handle, text: string): void;
@@ -169,6 +171,7 @@ export function createProgress(start: Standing): Progress {
       version += 1;
       advance();
     },
+    take: letGo,
     unfinish(handle) {
       if (handle.finished || handle.held) return;
       handle.held = true;
