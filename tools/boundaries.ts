@@ -39,7 +39,9 @@ function ruleFor(path: string): Rule {
   const rule = productionRule(unit);
   if (!/\.(test|target|fixture)\.ts$/.test(path)) return rule;
   const foreign = rule.foreign === "dependencies" ? rule.foreign : [...rule.foreign, ...validators];
-  return { own: [...rule.own, "conformance", "testing", "brokers", unit], dynamic: rule.dynamic ?? [], foreign };
+  // What a store promises is proved beside real brokers.
+  const beside = unit === "postgres" ? adapters : [];
+  return { own: [...rule.own, "conformance", "testing", "brokers", unit, ...beside], dynamic: rule.dynamic ?? [], foreign };
 }
 
 function productionRule(unit: string): Rule {

@@ -1,5 +1,6 @@
-import { startBroker, type RunningBroker } from "@waybill/brokers";
-import type { Json, TargetStore } from "@waybill/conformance";
+import { startBroker, type BrokerName, type RunningBroker } from "@waybill/brokers";
+import type { ConformanceTarget, Json, TargetStore } from "@waybill/conformance";
+import type { Transport } from "@waybill/core";
 import { Client, escapeIdentifier } from "pg";
 import { postgresStore } from "./store.ts";
 import type { PostgresTx } from "./tx.ts";
@@ -76,5 +77,42 @@ export function conformanceStore({ url, schema }: StoreAt): TargetStore {
       return rows.map((row) => ({ group: String(row["grp"]), id: String(row["id"]) }));
     },
     close: () => store.close(),
+  };
+}
+
+/** A real broker beside the store; a killed process is a real one. */
+export function besideBroker(name: string, brokerName: BrokerName, transport: (url: string) => Transport): ConformanceTarget {
+  let broker: Promise<RunningBroker> | undefined;
+  let brokerUsers = 0;
+  const parts = (connection: Json): { readonly store: StoreAt; readonly broker: string } => {
+    const { broker } = connection as { readonly broker: Json };
+    if (typeof broker !== "string") throw new Error("a connection holds the address of the broker");
+    return { store: storeAt(connection), broker };
+  };
+  return {
+    name,
+    processes: true,
+    async start() {
+      brokerUsers += 1;
+      broker ??= startBroker(brokerName);
+      const { url, version, mine } = await broker;
+      const fresh = await freshStore();
+      return {
+        connection: { ...fresh.at, broker: url },
+        version,
+        borrowed: !mine,
+        faults: {},
+        async [Symbol.asyncDispose]() {
+          await fresh[Symbol.asyncDispose]();
+          brokerUsers -= 1;
+          if (brokerUsers > 0) return;
+          const running = await broker;
+          broker = undefined;
+          await running?.[Symbol.asyncDispose]();
+        },
+      };
+    },
+    open: (connection) => transport(parts(connection).broker),
+    store: (connection) => conformanceStore(parts(connection).store),
   };
 }

@@ -30,16 +30,17 @@ export function openConnections(settings: Settings): Connections {
   const ignore = (): void => undefined;
   pool.on("error", ignore);
 
-  function guard(client: PoolClient): PoolClient {
-    // While it is taken nobody else hears that it broke; the query that waits is told.
+  // While one is taken nobody else hears that it broke; the statement that waits is told. Before its taker is told that he has
+  // it: both may come in one packet.
+  function guard(client: Client): void {
     if (!guarded.has(client)) client.on("error", ignore);
     guarded.add(client);
-    return client;
   }
+  pool.on("acquire", guard);
 
   async function once(leftMs: number, signal: AbortSignal | undefined): Promise<PoolClient> {
     // One that is idle comes at once.
-    if (pool.idleCount > pool.waitingCount) return guard(await pool.connect());
+    if (pool.idleCount > pool.waitingCount) return pool.connect();
     const asked = pool.connect();
     const late = Promise.withResolvers<never>();
     const timer = setTimeout(() => late.reject(poolTimeout(leftMs)), leftMs);
@@ -47,11 +48,11 @@ export function openConnections(settings: Settings): Connections {
     signal?.addEventListener("abort", onAbort, { once: true });
     waiting.add(late.reject);
     try {
-      return guard(await Promise.race([asked, late.promise]));
+      return await Promise.race([asked, late.promise]);
     } catch (error) {
       // It may still come, for nobody.
       asked.then(
-        (client) => guard(client).release(),
+        (client) => client.release(),
         () => undefined,
       );
       throw error;
@@ -111,9 +112,11 @@ export function openConnections(settings: Settings): Connections {
     async close() {
       isClosing = true;
       for (const tell of waiting) tell(closed());
-      pool.off("error", ignore);
-      if (settings.pool !== undefined) return;
-      pool.on("error", ignore);
+      if (settings.pool !== undefined) {
+        pool.off("error", ignore);
+        pool.off("acquire", guard);
+        return;
+      }
       await within(pool.end(), closeMs).catch(() => undefined);
     },
   };
