@@ -85,7 +85,9 @@ export const halfOpenCases: readonly Case[] = [
       await transport.close();
       const second = await subscribe(rig, publisher, { topic, group: member }, { ack: true });
       // A log may still have written down, when it closed, what nobody knew of: only then need a message not come again.
-      const again = got.filter((_, index) => !offered(rig, "settleConfirm") || outcomes[index] !== "unknown").map(({ message: { id } }) => id);
+      const again = got
+        .filter((_, index) => !offered(rig, "settleConfirm") || outcomes[index] !== "unknown")
+        .map(({ message: { id } }) => id);
       const last = message(rig, topic, { key: "k" });
       await publishAll(rig, publisher, [last]);
       await rig.until("all of them again", () => [...again, last.id].every((id) => ids(second.got).includes(id)), mostMs);

@@ -23,6 +23,7 @@ import { startCases } from "./start.ts";
 import { takeoverCases } from "./takeover.ts";
 import { timingCases } from "./timing.ts";
 import { twentyCases } from "./twenty.ts";
+import { wipedCases } from "./wiped.ts";
 
 /** Every case there is, in the order in which they run. */
 export const cases: readonly Case[] = [
@@ -45,6 +46,7 @@ export const cases: readonly Case[] = [
   ...effectCases,
   ...foreignCases,
   ...twentyCases,
+  ...wipedCases,
   ...takeoverCases,
   ...outageCases,
   ...networkCases,
