@@ -27,7 +27,7 @@ export async function viewGroup(session: KafkaSession, group: string): Promise<G
     if (found === undefined || found.errorCode === codes.groupIdNotFound) return nobody;
     if (found.errorCode !== 0) throw refusal(session, group, found.errorCode);
     return {
-      isStable: found.groupState === "Stable",
+      isStable: isAtRest(found.groupState),
       members: found.members.map(({ memberId, clientId, assignment }) => ({
         memberId,
         clientId,
@@ -41,7 +41,7 @@ export async function viewGroup(session: KafkaSession, group: string): Promise<G
   if (found === undefined || found.groupState === "Dead") return nobody;
   if (found.errorCode !== 0) throw refusal(session, group, found.errorCode);
   return {
-    isStable: found.groupState === "Stable",
+    isStable: isAtRest(found.groupState),
     members: found.members.map(({ memberId, clientId, memberAssignment }) => ({
       memberId,
       clientId,
@@ -57,4 +57,9 @@ function refusal(session: KafkaSession, group: string, code: number): WaybillErr
   return code === codes.groupAuthorization
     ? new WaybillError("AUTH", `group "${group}": not allowed for this user`)
     : new WaybillError("CONNECTION", `group "${group}" cannot be described now (error ${code})`);
+}
+
+/** The others are on their way to it. */
+function isAtRest(state: string): boolean {
+  return state === "Stable" || state === "Empty";
 }
