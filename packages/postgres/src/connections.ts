@@ -1,7 +1,7 @@
 import { connect as connectSocket } from "node:net";
 import { WaybillError } from "@waybill/core";
 import { Client, Pool, type ClientConfig, type PoolClient, type QueryResult } from "pg";
-import { isLinkLoss, toError } from "./errors.ts";
+import { isLinkLoss, poolRemedy, toError } from "./errors.ts";
 import type { Settings } from "./options.ts";
 
 /** Connections with bounded waits: the user's pool, or one of our own. */
@@ -149,7 +149,7 @@ export async function within<T>(work: Promise<T>, limitMs: number): Promise<T> {
 
 function poolTimeout(ms: number): WaybillError {
   return new WaybillError("POOL_TIMEOUT", `connect: no connection came free within ${Math.round(ms)} ms`, {
-    remedy: "raise maxConnections (or max of the pool), lower concurrency, or shorten transactions",
+    remedy: poolRemedy,
   });
 }
 

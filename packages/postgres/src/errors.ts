@@ -101,6 +101,8 @@ function ofServer(error: unknown, state: string, doing: string): WaybillError {
   return make("STORE", `${doing}: ${text} (${state})`, error, final ? { retryable: false } : {});
 }
 
+export const poolRemedy = "raise maxConnections (or max of the pool), lower concurrency, or shorten transactions";
+
 function ofLink(error: unknown, doing: string): WaybillError {
   const { code, text } = read(error);
   if (/password must be/.test(text)) {
@@ -110,9 +112,7 @@ function ofLink(error: unknown, doing: string): WaybillError {
     return make("TLS", `${doing}: ${text}`, error, {});
   }
   if (/timeout exceeded when trying to connect/.test(text)) {
-    return make("POOL_TIMEOUT", `${doing}: no connection of the pool came free`, error, {
-      remedy: "raise the pool's max, or shorten transactions",
-    });
+    return make("POOL_TIMEOUT", `${doing}: no connection of the pool came free`, error, { remedy: poolRemedy });
   }
   if (/after calling end on the pool/.test(text)) return make("CLOSED", `${doing}: the pool has been ended`, error, {});
   if (!isLinkLoss(error)) return make("STORE", `${doing}: ${text}`, error, {});

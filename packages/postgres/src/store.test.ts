@@ -189,7 +189,7 @@ test("what its attempt has given up is rolled back at once, also in the middle o
 });
 
 test("limits: of a transaction, of a statement, of the wait for a lock, of the wait for a connection", async (t) => {
-  const limits = { statementTimeout: 300, lockTimeout: 150, transactionLimit: 700, connectTimeout: 200, maxConnections: 2 };
+  const limits = { statementTimeout: 300, lockTimeout: 150, transactionLimit: 3_000, connectTimeout: 500, maxConnections: 2 };
   const { store, table } = await openStore(t, database, limits);
   const holder = store.begin({ signal: never });
   await holder.tx.query(`lock table ${table}`);
