@@ -96,7 +96,7 @@ export function kafkaTarget(name: string, options: KafkaOptions): ConformanceTar
         },
       };
     },
-    open: (connection: Json) => kafka({ ...timing, topics: { partitions: 4 }, ...options, brokers: String(connection) }),
+    open: (connection: Json) => kafka({ ...timing, topics: { partitions: 4 }, ...options, brokers: connection as string }),
   };
 }
 
@@ -145,7 +145,7 @@ function foreignTo(address: string): Foreign {
         async next() {
           const { value } = await messages.next();
           if (value === undefined) throw new Error("the stream ended");
-          const headers = [...value.headers].map(([key, text]) => [key.toString(), text.toString()]);
+          const headers = [...value.headers].map(([key, text]): [string, string] => [String(key), String(text)]);
           return { body: value.value, headers: Object.fromEntries(headers) };
         },
         async close() {

@@ -1,4 +1,4 @@
-import { assertOptions, configError, durationMs, type Duration, type ObjectSpec, type Problem, type SpecFor } from "@waybill/core";
+import { assertOptions, configError, durationMs, type Duration, type Problem, type SpecFor } from "@waybill/core";
 import { parseBrokers, type BrokerAddress } from "./session/address.ts";
 
 export type Compression = "none" | "gzip" | "snappy" | "lz4" | "zstd";
@@ -188,7 +188,7 @@ function contradictions({ sasl, sessionTimeout, heartbeatEvery, deliveryTimeout,
 
 /** @throws `CONFIG` */
 export function readOptions(options: KafkaOptions): Settings {
-  assertOptions(options, spec as ObjectSpec, "kafka");
+  assertOptions(options, spec, "kafka");
   const problems: Problem[] = [...contradictions(options)];
   const brokers = parseBrokers(options.brokers ?? "127.0.0.1:9092", problems);
   if (problems.length > 0) throw configError(problems);

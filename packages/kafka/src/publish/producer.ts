@@ -114,7 +114,7 @@ export function createProducer(cluster: Cluster, name: string): Producer {
       if (limit.isOver()) return false;
       identity ??= begun;
       const current = identity;
-      const batches = await Promise.all(queues.map((queue) => queue.batch ?? nextBatch(queue, current)));
+      const batches = await Promise.all(queues.map(async (queue) => queue.batch ?? nextBatch(queue, current)));
       if (limit.isOver()) return false;
       const parts = queues.map((queue, index): ProducePart => {
         const batch = batches[index] as Batch;

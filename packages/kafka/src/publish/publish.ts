@@ -135,7 +135,7 @@ export function createPublishing(cluster: Cluster, maxBodyBytes: number): Publis
       }
       const lane = laneOf(message, hash, lanes.length);
       let queues = byLane.get(lane);
-      if (queues === undefined) byLane.set(lane, (queues = new Map()));
+      if (queues === undefined) byLane.set(lane, (queues = new Map<string, PartitionQueue>()));
       const name = `${log}/${partition}`;
       let queue = queues.get(name);
       if (queue === undefined) {
