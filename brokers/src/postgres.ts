@@ -1,7 +1,7 @@
 // PostgreSQL 15. It refuses to run as root: then it runs as the user postgres of its package.
 import { spawnSync } from "node:child_process";
-import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
 import { aptInstall } from "./apt.ts";
 import { ask } from "./probe.ts";
 import { findProgram } from "./run.ts";
@@ -59,7 +59,7 @@ async function plan({ watch, installed, settings, advertise }: PlanOptions): Pro
   const data = join(home, "data");
   mkdirSync(home, { mode: 0o700 });
   if (user !== undefined) {
-    chmodSync(watch.folder, 0o711);
+    openWay(watch.folder);
     chownSync(home, user.uid, user.gid);
   }
   const inHome = { env: { HOME: home, LC_ALL: "C.UTF-8" }, cwd: home, ...(user === undefined ? {} : { user }) };
@@ -85,6 +85,14 @@ async function plan({ watch, installed, settings, advertise }: PlanOptions): Pro
     stopSignal: "SIGINT",
     endSignal: "SIGQUIT",
   };
+}
+
+/** The other user must get to its files: a temporary directory may be closed to all but its owner. No name in it can be listed. */
+function openWay(folder: string): void {
+  for (let at = folder; at !== dirname(at); at = dirname(at)) {
+    const { mode, uid } = statSync(at);
+    if ((mode & 0o001) === 0 && uid === process.getuid?.()) chmodSync(at, (mode & 0o777) | 0o011);
+  }
 }
 
 /** The small System V segment of a killed server; its id is in the seventh line of postmaster.pid. */

@@ -4,6 +4,7 @@ import { once } from "node:events";
 import { test, type TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { Store } from "@waybill/core";
+import type { FrozenOrder } from "./frozen.fixture.ts";
 import { never, openStore, until, useDatabase } from "./test.fixture.ts";
 import type { PostgresTx } from "./tx.ts";
 
@@ -11,8 +12,8 @@ const database = useDatabase();
 const limitMs = 1_500;
 
 async function holder(t: TestContext, schema: string, table: string, id: string): Promise<ChildProcess> {
-  const order = JSON.stringify([database.url, schema, table, id, limitMs]);
-  const child = fork(fileURLToPath(new URL("./frozen.fixture.ts", import.meta.url)), [order], {
+  const order: FrozenOrder = { connectionString: database.url, schema, table, id, transactionLimit: limitMs };
+  const child = fork(fileURLToPath(new URL("./frozen.fixture.ts", import.meta.url)), [JSON.stringify(order)], {
     env: { ...process.env, NODE_TEST_CONTEXT: undefined },
   });
   t.after(() => child.kill("SIGKILL"));
