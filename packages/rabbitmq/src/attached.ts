@@ -10,6 +10,8 @@ export interface Attached {
   down(reason: WaybillError): void;
   /** Ends for good, with this told. */
   fail(error: WaybillError): void;
+  /** Of this queue, here and not handed out. */
+  waitingOf(queue: string): number;
   /** What the broker should know of us; undefined: nothing at the moment. */
   readonly watched: { readonly queue: string } | undefined;
 }

@@ -12,6 +12,12 @@ import { rabbitmq, type RabbitmqClient } from "./transport.ts";
 const heartbeat = "5s";
 const noticesWithinMs = 16_000;
 
+/**
+ * RabbitMQ writes down every few seconds which Raft members it has: one that is killed earlier forgets a new quorum queue, and
+ * neither serves it nor lets it be declared again ("name_not_registered", rabbitmq-server#15725).
+ */
+const registeredMs = 6_000;
+
 interface Shared {
   readonly server: Promise<RunningBroker>;
   users: number;

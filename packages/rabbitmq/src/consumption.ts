@@ -17,6 +17,8 @@ export interface Consumption {
   readonly idle: Promise<void>;
   readonly isAttached: boolean;
   readonly prefetch: number;
+  /** How many were not handed out. */
+  readonly waiting: number;
   /** Ends the consumer, without a word of ours after it. */
   end(): Promise<void>;
 }
@@ -27,8 +29,8 @@ export interface ConsumptionOptions {
   readonly replyTimeoutMs: number;
   readonly nextTag: () => string;
   readonly priority: number | undefined;
-  /** They must stay in order: what comes back comes first by itself. */
-  readonly keyed: boolean;
+  /** As they come, delicate or not: they must stay in order, or nobody handles them. */
+  readonly plain: boolean;
   /** Of the credit; 0: nothing. */
   readonly wanted: () => number;
   /** Nothing of this channel is in anybody's hands. */
@@ -45,15 +47,17 @@ export interface ConsumptionOptions {
 const maxPrefetch = 65_535;
 
 export function createConsumption(options: ConsumptionOptions): Consumption {
-  const { channel, queue, keyed } = options;
+  const { channel, queue, plain } = options;
   const what = `consuming queue "${queue}"`;
   let waiting: ConsumeMessage[] = [];
   let next = 0;
   /** Delicate ones that came among others. */
   let held: ConsumeMessage[] = [];
-  let phase: "one at a time" | "many" | "ending many" | "alone" = "one at a time";
+  let phase: "one at a time" | "many" | "ending many" | "alone" = "many";
   let consumer: string | undefined;
   let prefetch = 0;
+  /** Delicate ones on their way to `waiting`. */
+  let coming = 0;
   let ended = false;
   let changing: Promise<void> = Promise.resolve();
 
@@ -110,28 +114,44 @@ export function createConsumption(options: ConsumptionOptions): Consumption {
     }
     options.arrived(raw);
     const delicate = isDelicate(raw);
-    if (delicate && !keyed && (phase === "many" || phase === "ending many")) {
+    if (delicate && !plain && (phase === "many" || phase === "ending many")) {
       held.push(raw);
       if (phase === "many") change("ending many");
       return;
     }
-    waiting.push(raw);
     if (phase === "one at a time" && !delicate) change("many");
+    if (delicate && !plain) return void handOutAlone(raw);
+    waiting.push(raw);
+    options.wake();
+  }
+
+  /** It may end the process at once: by the time of this answer the broker has heard what was settled before. */
+  async function handOutAlone(raw: ConsumeMessage): Promise<void> {
+    coming += 1;
+    try {
+      await new Promise(setImmediate);
+      await reply(channel.prefetch(1));
+    } catch {
+      // The channel is gone, and the message with it.
+      return;
+    } finally {
+      coming -= 1;
+    }
+    if (ended) return;
+    waiting.push(raw);
     options.wake();
   }
 
   /** What came with the delicate ones is handled first; then the first of them, with nothing else in hand. */
   function settled(): void {
-    if (ended || next < waiting.length || !options.quiet()) return;
+    if (ended || next < waiting.length || coming > 0 || !options.quiet()) return;
     if (phase === "alone") return change("one at a time");
     if (phase !== "ending many" || consumer !== undefined) return;
     phase = "alone";
     const [first, ...others] = held;
     held = [];
     void Promise.all(others.map(options.writeAgain)).then(() => {
-      if (ended || first === undefined) return;
-      waiting.push(first);
-      options.wake();
+      if (!ended && first !== undefined) void handOutAlone(first);
     });
   }
 
@@ -156,6 +176,9 @@ export function createConsumption(options: ConsumptionOptions): Consumption {
     },
     get isAttached() {
       return consumer !== undefined;
+    },
+    get waiting() {
+      return waiting.length - next + held.length + coming;
     },
     get prefetch() {
       return prefetch;

@@ -1,4 +1,4 @@
-import { WaybillError, type Delivery, type Settlement, type SettleOutcome, type SubscribeRequest } from "@waybill/core";
+import { deadLetterGroup, WaybillError, type Delivery, type Settlement, type SettleOutcome, type SubscribeRequest } from "@waybill/core";
 import type { Channel, ConsumeMessage } from "amqplib";
 import { createAcknowledger, type Acknowledger } from "./acknowledger.ts";
 import type { Attached } from "./attached.ts";
@@ -54,6 +54,8 @@ export function createGroup(options: GroupOptions): Attached {
   const group = request.group as string;
   const subject = request.topic ?? (request.pattern as string);
   const keyed = request.order === "key";
+  /** Nothing is handled by whoever looks through dead letters. */
+  const plain = keyed || group === deadLetterGroup;
   let { credit } = request;
   let epoch: Epoch | undefined;
   let ended = false;
@@ -97,7 +99,7 @@ export function createGroup(options: GroupOptions): Attached {
     const intake = createConsumption({
       channel,
       queue,
-      keyed,
+      plain,
       replyTimeoutMs: settings.replyTimeoutMs,
       priority: native.consumerPriority,
       nextTag: () => `${settings.connectionName}.${process.pid}.${generation}.${options.nextGeneration()}`,
@@ -257,7 +259,7 @@ export function createGroup(options: GroupOptions): Attached {
 
   /** A quorum queue counts what is given back: one that is to be handled alone would be taken for a crash. */
   function putBack(now: Epoch, raw: ConsumeMessage): SettleOutcome | Promise<SettleOutcome> {
-    if (!keyed && isMarked(raw)) return writeAgain(now, raw);
+    if (!plain && isMarked(raw)) return writeAgain(now, raw);
     now.again.delete(raw.fields.deliveryTag);
     return now.acks.giveBack(raw.fields.deliveryTag) ? "done" : "lost";
   }
@@ -305,7 +307,7 @@ export function createGroup(options: GroupOptions): Attached {
    * another answer the rest have been sent.
    */
   async function goodbye(now: Epoch): Promise<void> {
-    await Promise.all(now.intake.withdraw().filter(isMarked).map((raw) => (keyed ? undefined : writeAgain(now, raw))));
+    await Promise.all(now.intake.withdraw().filter(isMarked).map((raw) => (plain ? undefined : writeAgain(now, raw))));
     now.acks.flush();
     await now.intake.end();
     if (epoch === now) epoch = undefined;
@@ -343,6 +345,7 @@ export function createGroup(options: GroupOptions): Attached {
     get watched() {
       return epoch?.intake.isAttached === true ? { queue: epoch.queue } : undefined;
     },
+    waitingOf: (queue) => (epoch?.queue === queue ? epoch.intake.waiting + epoch.retries.size : 0),
   };
   return attached;
 }

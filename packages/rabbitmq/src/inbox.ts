@@ -134,6 +134,7 @@ export function createInbox({ request, settings, nextGeneration, ended: onEnded 
       if (!ended) fail(new WaybillError("CONNECTION_LOST", "the reply address was lost with its connection"));
     },
     fail,
+    waitingOf: () => 0,
     watched: undefined,
   };
   return attached;

@@ -190,6 +190,7 @@ export function createReader(options: ReaderOptions): Attached {
       epoch = undefined;
     },
     fail,
+    waitingOf: () => 0,
     get watched() {
       return epoch === undefined ? undefined : { queue: epoch.queue };
     },

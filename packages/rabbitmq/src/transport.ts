@@ -3,6 +3,7 @@ import type { ChannelModel } from "amqplib";
 import type { Attached } from "./attached.ts";
 import { capabilitiesOf } from "./capabilities.ts";
 import { aborted } from "./deadline.ts";
+import { createFacade } from "./facade.ts";
 import { createGroup } from "./group.ts";
 import { createInbox } from "./inbox.ts";
 import type { Link } from "./link.ts";
@@ -140,11 +141,12 @@ export function rabbitmq(options: RabbitmqOptions = {}): RabbitmqTransport {
     return link;
   }
 
+  const ended = (each: Attached): void => void attached.delete(each);
+
   async function subscribe(request: SubscribeRequest): Promise<Subscription> {
     checkRequest(request, settings);
     const native = readSubscribeNative(request.native);
-    const link = mustBeUp(request.signal);
-    const ended = (each: Attached): void => void attached.delete(each);
+    mustBeUp(request.signal);
     const shared = { request, native, settings, names, nextGeneration, ended };
     const made = request.inbox
       ? createInbox({ request, settings, nextGeneration, ended })
@@ -157,7 +159,8 @@ export function rabbitmq(options: RabbitmqOptions = {}): RabbitmqTransport {
     request.signal.addEventListener("abort", onAbort, { once: true });
     gaveUp.promise.catch(() => undefined);
     attached.add(made);
-    const ready = made.up(link);
+    // No closure here may hold on to the connection: whoever keeps an ended subscription would keep all of it.
+    const ready = made.up(mustBeUp());
     try {
       await Promise.race([ready, gaveUp.promise]);
     } catch (error) {
@@ -167,19 +170,20 @@ export function rabbitmq(options: RabbitmqOptions = {}): RabbitmqTransport {
     } finally {
       request.signal.removeEventListener("abort", onAbort);
     }
-    return made.subscription;
+    return createFacade(made.subscription);
   }
 
   async function inspect(topic: string, group: string): Promise<Inspection> {
     mustBeUp();
-    const seen = await topology.look(queueName(group, topic));
+    const queue = queueName(group, topic);
+    const seen = await topology.look(queue);
     const unknown = { unknown: "AMQP tells only what waits in the queue" };
     if (seen === undefined) return { depth: 0, inFlight: 0, lagMessages: 0, oldestAgeMs: 0, consumers: [] };
     return {
       // With nobody attached nothing is in anybody's hands.
       depth: seen.consumerCount === 0 ? seen.messageCount : unknown,
       inFlight: seen.consumerCount === 0 ? 0 : unknown,
-      lagMessages: seen.messageCount,
+      lagMessages: [...attached].reduce((sum, each) => sum + each.waitingOf(queue), seen.messageCount),
       oldestAgeMs: seen.messageCount === 0 && seen.consumerCount === 0 ? 0 : unknown,
       consumers: Array.from({ length: seen.consumerCount }, (_, index) => ({ id: `consumer ${index + 1} of ${seen.consumerCount}`, inFlight: unknown })),
     };
