@@ -19,7 +19,8 @@ export interface GroupPlaces {
 }
 
 const commitMs = 10_000;
-const tries = 20;
+/** The first group of a cluster waits until its topic of offsets is made. */
+const insistMs = 15_000;
 
 export function createGroupPlaces(session: KafkaSession): GroupPlaces {
   const commitApi = session.settings.groupProtocol === "consumer" ? offsetCommitV9.api : offsetCommitV8.api;
@@ -35,11 +36,12 @@ export function createGroupPlaces(session: KafkaSession): GroupPlaces {
 
   /** A new group has no coordinator at first, and a topic no leaders. */
   async function insist<T>(ask: () => Promise<T>): Promise<T> {
-    for (let made = 1; ; made += 1) {
+    const until = session.clock.monotonic() + insistMs;
+    for (;;) {
       try {
         return await ask();
       } catch (error) {
-        if (made >= tries || !(error instanceof WaybillError) || error.code !== "CONNECTION" || !(await session.pause(100))) throw error;
+        if (session.clock.monotonic() >= until || !(error instanceof WaybillError) || error.code !== "CONNECTION" || !(await session.pause(100))) throw error;
       }
     }
   }
