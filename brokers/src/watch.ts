@@ -7,7 +7,6 @@ import type { Root } from "./process-tree.ts";
 
 export interface Request {
   readonly root?: Root;
-  readonly container?: string;
   /** Sent to the roots first at the end, for a server that leaves something in the system when it is killed. */
   readonly endSignal?: NodeJS.Signals;
   /** How many to reserve. */

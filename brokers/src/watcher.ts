@@ -7,13 +7,11 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { setTimeout as delay } from "node:timers/promises";
 import { isAlive, killAll, processesOf, signalAll, type Root } from "./process-tree.ts";
-import { spawnSync } from "node:child_process";
 import type { Request, Reply } from "./watch.ts";
 
 const mark = `${process.argv[2] ?? ""}/`;
 const folder = mkdtempSync(join(tmpdir(), `waybill-${process.argv[3] ?? "broker"}-`));
 const roots: Root[] = [];
-const containers: string[] = [];
 const reserved = new Map<number, Server>();
 let endSignal: NodeJS.Signals | undefined;
 
@@ -31,7 +29,6 @@ process.stdin.on("error", () => lines.close());
 
 async function handle(request: Request): Promise<void> {
   if (request.root !== undefined) roots.push(request.root);
-  if (request.container !== undefined) containers.push(request.container);
   if (request.endSignal !== undefined) endSignal = request.endSignal;
   for (const port of request.release ?? []) {
     reserved.get(port)?.close();
@@ -46,7 +43,6 @@ async function handle(request: Request): Promise<void> {
 async function end(): Promise<void> {
   let failed: unknown;
   try {
-    for (const name of containers) spawnSync("docker", ["rm", "--force", "--volumes", name], { timeout: 30_000 });
     if (endSignal !== undefined) {
       const leaders = roots.filter(isAlive).map((root) => root.pid);
       signalAll(processesOf(mark, roots), "SIGCONT");
