@@ -5,6 +5,7 @@ import type { Attached } from "./attached.ts";
 import { isMarked } from "./careful.ts";
 import { createConsumption, type Consumption } from "./consumption.ts";
 import { answered } from "./deadline.ts";
+import { toDelivery, type Handle } from "./delivery.ts";
 import { replyError } from "./failures.ts";
 import { createIntake } from "./intake.ts";
 import { createKeyedRetries, type KeyedRetries, type Redelivery } from "./keyed.ts";
@@ -43,7 +44,6 @@ interface Epoch {
   /** Of those that were handed out once more: what they were handed out as. */
   readonly again: Map<number, Redelivery>;
 }
-type Handle = ConsumeMessage | Redelivery;
 
 const goodbyeMs = 2_000;
 const nothing: Delivery[] = [];
@@ -56,6 +56,7 @@ export function createGroup(options: GroupOptions): Attached {
   const keyed = request.order === "key";
   /** Nothing is handled by whoever looks through dead letters. */
   const plain = keyed || group === deadLetterGroup;
+  const counts = settings.queueType === "quorum";
   let { credit } = request;
   let epoch: Epoch | undefined;
   let ended = false;
@@ -125,7 +126,9 @@ export function createGroup(options: GroupOptions): Attached {
     const { queue } = native;
     if ((await topology.look(queue)) === undefined) throw new WaybillError("TOPOLOGY", `queue "${queue}" (native.queue) is not there`);
     if (settings.declare)
-      await topology.control(`the way back to queue "${queue}"`, (channel) => channel.bindQueue(queue, options.names.due, dueKeys.queue(queue)));
+      await topology.control(`the way back to queue "${queue}"`, (channel) =>
+        channel.bindQueue(queue, options.names.due, dueKeys.queue(queue)),
+      );
     return { queue, deliveryLimit: settings.deliveryLimit };
   }
 
@@ -161,30 +164,13 @@ export function createGroup(options: GroupOptions): Attached {
       if (due !== undefined) now.again.set(tag, due);
       inFlight += 1;
       inFlightBytes += size;
-      taken.push(toDelivery(now, raw, message, returns, due));
+      taken.push(toDelivery(raw, message, { generation: now.generation, counts, due }));
     }
     if (expired > 0) {
       void request.onEvent({ kind: "gap", count: expired, reason: "expired" });
       now.intake.settled();
     }
     return taken;
-  }
-
-  function toDelivery(now: Epoch, raw: ConsumeMessage, message: Delivery["message"], returns: number, due: Redelivery | undefined): Delivery {
-    // A quorum queue tells how often; a classic one only that it was.
-    const counted = settings.queueType === "quorum" && (returns > 0 || !raw.fields.redelivered);
-    const before = due?.attempt ?? attemptsBefore(raw) + returns;
-    return {
-      message: due?.note === undefined ? message : { ...message, headers: withNote(message.headers, due.note) },
-      attempt: counted ? before + 1 : undefined,
-      position: undefined,
-      part: "",
-      generation: now.generation,
-      leaseMs: undefined,
-      note: undefined,
-      takenOver: !counted && raw.fields.redelivered,
-      handle: (due ?? raw) satisfies Handle,
-    };
   }
 
   /** The broker would drop it when it comes back once more: from here on a copy is counted. */
@@ -307,7 +293,12 @@ export function createGroup(options: GroupOptions): Attached {
    * another answer the rest have been sent.
    */
   async function goodbye(now: Epoch): Promise<void> {
-    await Promise.all(now.intake.withdraw().filter(isMarked).map((raw) => (plain ? undefined : writeAgain(now, raw))));
+    await Promise.all(
+      now.intake
+        .withdraw()
+        .filter(isMarked)
+        .map((raw) => (plain ? undefined : writeAgain(now, raw))),
+    );
     now.acks.flush();
     await now.intake.end();
     if (epoch === now) epoch = undefined;
@@ -348,8 +339,4 @@ export function createGroup(options: GroupOptions): Attached {
     waitingOf: (queue) => (epoch?.queue === queue ? epoch.intake.waiting + epoch.retries.size : 0),
   };
   return attached;
-}
-
-function withNote(headers: Delivery["message"]["headers"], note: string): Delivery["message"]["headers"] {
-  return Object.assign(Object.create(null) as Record<string, string>, headers, { "waybill-note": note });
 }

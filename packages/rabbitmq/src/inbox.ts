@@ -56,7 +56,8 @@ export function createInbox({ request, settings, nextGeneration, ended: onEnded 
     on.sendToQueue(queue, Buffer.alloc(0), { replyTo: pseudoQueue });
     const probe = await on.get(queue, { noAck: true });
     await on.deleteQueue(queue);
-    if (probe === false || typeof probe.properties.replyTo !== "string") throw new WaybillError("TRANSPORT", "the broker gave no reply address");
+    if (probe === false || typeof probe.properties.replyTo !== "string")
+      throw new WaybillError("TRANSPORT", "the broker gave no reply address");
     return probe.properties.replyTo;
   }
 

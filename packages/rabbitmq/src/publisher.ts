@@ -5,10 +5,10 @@ import { answered } from "./deadline.ts";
 import { plain } from "./failures.ts";
 import type { Link } from "./link.ts";
 import type { Names } from "./names.ts";
+import { away, checkPriority, definite, lostBy, refuseAll, tooLargeFor, unroutable } from "./outcomes.ts";
 import type { Settings } from "./options.ts";
 import { toProperties, type Extra } from "./properties.ts";
 import { routeOf, type Route } from "./route.ts";
-import { noPriority } from "./capabilities.ts";
 import type { TopologyMaker } from "./topology.ts";
 
 /** The writing end: one confirm channel, in call order. */
@@ -270,40 +270,5 @@ function toBuffer(body: unknown): Buffer {
   if (!(body instanceof Uint8Array)) return empty;
   return Buffer.isBuffer(body) ? body : Buffer.from(body.buffer, body.byteOffset, body.byteLength);
 }
+
 const empty = Buffer.alloc(0);
-
-function refuseAll(messages: readonly Message[], error: WaybillError): Promise<readonly PublishOutcome[]> {
-  return Promise.resolve(messages.map(() => ({ ok: false, error })));
-}
-
-function away(): WaybillError {
-  return new WaybillError("CONNECTION", "the broker cannot be reached");
-}
-
-function definite(error: unknown): WaybillError {
-  if (!isWaybillError(error)) return new WaybillError("CONNECTION", "it could not be written", { cause: plain(error) });
-  if (error.certainty === "definite") return error;
-  const { code, message, retryable, remedy, cause } = error;
-  return new WaybillError(code, message, { retryable, remedy, cause, certainty: "definite" });
-}
-
-function lostBy(error: unknown): WaybillError {
-  return isWaybillError(error) ? error : new WaybillError("CONNECTION_LOST", "no channel to publish on", { cause: plain(error) });
-}
-
-function unroutable({ topic, replyTo }: Message): WaybillError {
-  return replyTo === undefined
-    ? new WaybillError("UNROUTABLE", `no queue takes topic "${topic}"`)
-    : new WaybillError("NO_RESPONDERS", `nobody replies on "${topic}"`);
-}
-
-function tooLargeFor(size: number, topic: string, limit: number): WaybillError {
-  return new WaybillError("TOO_LARGE", `a body of ${size} bytes for topic "${topic}": at most ${limit}`);
-}
-
-function checkPriority({ priority, topic }: Message, { queueType, maxPriority }: Settings): void {
-  if (priority === undefined) return;
-  if (!Number.isInteger(priority) || priority < 0 || priority > 9)
-    throw new WaybillError("CONFIG", `priority of a message for topic "${topic}": expected an integer from 0 to 9`);
-  if (maxPriority === undefined) throw new WaybillError("CAPABILITY", noPriority(queueType));
-}

@@ -67,7 +67,11 @@ export function createReader(options: ReaderOptions): Attached {
       await answered(what, channel.prefetch(Math.max(1, Math.min(maxPrefetch, credit.messages))), settings.replyTimeoutMs);
       await answered(
         what,
-        channel.consume(queue, (message) => arrived(made, message), stream ? { arguments: { "x-stream-offset": offset() } } : { exclusive: native.queue === undefined }),
+        channel.consume(
+          queue,
+          (message) => arrived(made, message),
+          stream ? { arguments: { "x-stream-offset": offset() } } : { exclusive: native.queue === undefined },
+        ),
         settings.replyTimeoutMs,
       );
     } catch (error) {
@@ -82,12 +86,24 @@ export function createReader(options: ReaderOptions): Attached {
 
   /** Gone with the connection. */
   async function ownQueue(channel: Channel): Promise<string> {
-    const { queue } = await answered(what, channel.assertQueue("", { exclusive: true, autoDelete: true, durable: false }), settings.replyTimeoutMs);
+    const { queue } = await answered(
+      what,
+      channel.assertQueue("", { exclusive: true, autoDelete: true, durable: false }),
+      settings.replyTimeoutMs,
+    );
     const route = settings.topics.get(subject);
-    await answered(what, channel.bindQueue(queue, route?.exchange ?? names.exchange, route?.routingKey ?? bindingKey(subject)), settings.replyTimeoutMs);
+    await answered(
+      what,
+      channel.bindQueue(queue, route?.exchange ?? names.exchange, route?.routingKey ?? bindingKey(subject)),
+      settings.replyTimeoutMs,
+    );
     await answered(what, channel.bindQueue(queue, names.due, dueKeys.topic(bindingKey(subject))), settings.replyTimeoutMs);
     for (const binding of native.bindings ?? [])
-      await answered(what, channel.bindQueue(queue, binding.exchange, binding.routingKey ?? "", binding.arguments), settings.replyTimeoutMs);
+      await answered(
+        what,
+        channel.bindQueue(queue, binding.exchange, binding.routingKey ?? "", binding.arguments),
+        settings.replyTimeoutMs,
+      );
     return queue;
   }
 

@@ -35,7 +35,8 @@ export function createRewriter({ settings, names, topology, publisher }: Rewrite
   const steps = settings.delayStepsMs;
 
   function check(delayMs: number): void {
-    if (!settings.declare) throw new WaybillError("CAPABILITY", "retry: its queues are declared when they are first used, and declare is false");
+    if (!settings.declare)
+      throw new WaybillError("CAPABILITY", "retry: its queues are declared when they are first used, and declare is false");
     if (stepFor(delayMs, steps) === undefined) throw new WaybillError("CAPABILITY", `retry: a delay above ${steps.at(-1)} ms (delaySteps)`);
   }
 

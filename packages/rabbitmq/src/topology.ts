@@ -1,7 +1,6 @@
-import { createPool, isWaybillError, WaybillError, type ConnectionPool, type Topology } from "@waybill/core";
+import { isWaybillError, WaybillError, type Topology } from "@waybill/core";
 import type { Channel, Replies } from "amqplib";
-import { answered } from "./deadline.ts";
-import { replyCodeOf, replyError } from "./failures.ts";
+import { createControl } from "./control.ts";
 import type { Link } from "./link.ts";
 import { bindingKey, dueKeys, groupKey, maxNameBytes, queueName, type Names } from "./names.ts";
 import type { BindingOptions, Settings } from "./options.ts";
@@ -41,7 +40,6 @@ export interface TopologyOptions {
   readonly link: () => Link | undefined;
 }
 
-const idleMs = 30_000;
 /** For the queue of messages that nobody wants any more: to be looked at. */
 const unheardArguments = { "x-queue-type": "classic", "x-max-length": 10_000, "x-message-ttl": 86_400_000 };
 /** RabbitMQ 4 sets it where a queue says nothing. */
@@ -49,44 +47,8 @@ const limitOfFour = 20;
 
 export function createTopology({ settings, names, link }: TopologyOptions): TopologyMaker {
   const known = new Map<string, Promise<unknown>>();
-  const closed = new WeakSet<Channel>();
-  const owners = new WeakMap<Channel, Link>();
-
-  const pool: ConnectionPool<Channel> = createPool<Channel>({
-    name: "rabbitmq control channels",
-    max: settings.maxControlChannels,
-    acquireTimeout: settings.replyTimeoutMs,
-    idleTimeout: idleMs,
-    async create() {
-      const current = link();
-      if (current === undefined) throw new WaybillError("CONNECTION", "the broker cannot be reached");
-      const channel = await answered("a control channel", current.model.createChannel(), settings.replyTimeoutMs).catch(
-        (error: unknown) => {
-          throw replyError(error, "a control channel");
-        },
-      );
-      // What it says is the error of the call that waits.
-      channel.on("error", () => undefined);
-      channel.on("close", () => closed.add(channel));
-      owners.set(channel, current);
-      return channel;
-    },
-    check: (channel) => !closed.has(channel) && owners.get(channel) === link(),
-    destroy: (channel) =>
-      closed.has(channel) || owners.get(channel)?.isOpen !== true ? undefined : channel.close().catch(() => undefined),
-  });
-
-  async function control<T>(what: string, work: (channel: Channel) => Promise<T>): Promise<T> {
-    const lease = await pool.acquire({ holder: what });
-    try {
-      const answer = await answered(what, work(lease.value), settings.replyTimeoutMs);
-      lease.release();
-      return answer;
-    } catch (error) {
-      lease.discard();
-      throw replyError(error, what);
-    }
-  }
+  const channels = createControl(settings, link);
+  const { control, look } = channels;
 
   /** What failed is tried anew by the next. */
   function once<T>(key: string, make: () => Promise<T>): Promise<T> {
@@ -207,19 +169,6 @@ export function createTopology({ settings, names, link }: TopologyOptions): Topo
       });
     });
 
-  async function look(queue: string): Promise<Replies.AssertQueue | undefined> {
-    const lease = await pool.acquire({ holder: `looking at queue "${queue}"` });
-    try {
-      const answer = await answered(`queue "${queue}"`, lease.value.checkQueue(queue), settings.replyTimeoutMs);
-      lease.release();
-      return answer;
-    } catch (error) {
-      lease.discard();
-      if (replyCodeOf(error) === 404) return undefined;
-      throw replyError(error, `queue "${queue}"`);
-    }
-  }
-
   function missing(routes: readonly (Route | undefined)[]): (() => Promise<ReadonlyMap<Route, WaybillError>>) | undefined {
     let wanted: Map<string, { readonly make: () => Promise<unknown>; readonly routes: Route[] }> | undefined;
     for (const route of routes) {
@@ -303,7 +252,7 @@ export function createTopology({ settings, names, link }: TopologyOptions): Topo
       known.delete(`${queue} by key`);
     },
     async close() {
-      await pool.close({ timeout: 1_000 });
+      await channels.close();
     },
   };
 }

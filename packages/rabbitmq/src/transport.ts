@@ -1,4 +1,14 @@
-import { isWaybillError, WaybillError, type ConnectOptions, type Inspection, type Message, type SubscribeRequest, type Subscription, type Transport, type TransportStatus } from "@waybill/core";
+import {
+  isWaybillError,
+  WaybillError,
+  type ConnectOptions,
+  type Inspection,
+  type Message,
+  type SubscribeRequest,
+  type Subscription,
+  type Transport,
+  type TransportStatus,
+} from "@waybill/core";
 import type { ChannelModel } from "amqplib";
 import type { Attached } from "./attached.ts";
 import { capabilitiesOf } from "./capabilities.ts";
@@ -110,7 +120,8 @@ export function rabbitmq(options: RabbitmqOptions = {}): RabbitmqTransport {
     try {
       if (consuming.link === undefined) await consuming.open(given.signal);
       if (publishing.link === undefined) await publishing.open(given.signal);
-      if (consuming.link === undefined || publishing.link === undefined) throw new WaybillError("CONNECTION", "the connection was lost while it was made ready");
+      if (consuming.link === undefined || publishing.link === undefined)
+        throw new WaybillError("CONNECTION", "the connection was lost while it was made ready");
     } catch (error) {
       const reason = isWaybillError(error) ? error : new WaybillError("CONNECTION", "the broker cannot be reached", { cause: error });
       if ((state as string) === "closed") throw new WaybillError("CLOSED", "the transport was closed");
@@ -185,7 +196,10 @@ export function rabbitmq(options: RabbitmqOptions = {}): RabbitmqTransport {
       inFlight: seen.consumerCount === 0 ? 0 : unknown,
       lagMessages: [...attached].reduce((sum, each) => sum + each.waitingOf(queue), seen.messageCount),
       oldestAgeMs: seen.messageCount === 0 && seen.consumerCount === 0 ? 0 : unknown,
-      consumers: Array.from({ length: seen.consumerCount }, (_, index) => ({ id: `consumer ${index + 1} of ${seen.consumerCount}`, inFlight: unknown })),
+      consumers: Array.from({ length: seen.consumerCount }, (_, index) => ({
+        id: `consumer ${index + 1} of ${seen.consumerCount}`,
+        inFlight: unknown,
+      })),
     };
   }
 
