@@ -26,7 +26,8 @@ try {
     answer({ result: error === undefined ? result : { ...result, error: textOf(error) } });
   };
   process.on("message", ({ run: name }: RunOrder) => void run(name));
-  answer({ told: "ready" });
+  const { version, borrowed } = broker;
+  answer({ told: "ready", server: { ...(version === undefined ? {} : { version }), ...(borrowed === undefined ? {} : { borrowed }) } });
   if (process.connected) await left.promise;
   await broker[Symbol.asyncDispose]();
 } catch (error) {

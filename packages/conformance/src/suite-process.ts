@@ -2,6 +2,7 @@ import { fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import type { CaseResult } from "./case.ts";
 import { textOf } from "./table.ts";
+import type { Broker } from "./target.ts";
 import { within } from "./wait.ts";
 
 /** What goes to the process, and comes back; errors as text. */
@@ -14,9 +15,14 @@ export interface SuiteOrder {
 export interface RunOrder {
   readonly run: string;
 }
-export type SuiteAnswer = { readonly told: "ready" } | { readonly failed: string } | { readonly result: CaseResult };
+export type SuiteAnswer =
+  | { readonly told: "ready"; readonly server: Pick<Broker, "version" | "borrowed"> }
+  | { readonly failed: string }
+  | { readonly result: CaseResult };
 
 export interface SuiteProcess {
+  /** What its cases run on. */
+  readonly server: Pick<Broker, "version" | "borrowed">;
   /** Runs the case of this name; rejects when the process has ended. */
   run(name: string): Promise<CaseResult>;
   close(): Promise<void>;
@@ -34,7 +40,7 @@ export async function startSuiteProcess(order: SuiteOrder): Promise<SuiteProcess
     execArgv: process.execArgv.filter(isForChildren),
     env: { ...process.env, NODE_TEST_CONTEXT: undefined },
   });
-  const ready = Promise.withResolvers<void>();
+  const ready = Promise.withResolvers<Pick<Broker, "version" | "borrowed">>();
   const gone = Promise.withResolvers<void>();
   const waiting = new Map<string, PromiseWithResolvers<CaseResult>>();
   let end: Error | undefined;
@@ -47,7 +53,7 @@ export async function startSuiteProcess(order: SuiteOrder): Promise<SuiteProcess
   child.once("error", (error) => ended(`cannot be started: ${textOf(error)}`));
   child.once("exit", (code, signal) => ended(`ended with ${signal ?? `exit code ${code}`}`));
   child.on("message", (answer: SuiteAnswer) => {
-    if ("told" in answer) ready.resolve();
+    if ("told" in answer) ready.resolve(answer.server);
     else if ("failed" in answer) ready.reject(new Error(`the target cannot be started: ${answer.failed}`));
     else {
       waiting.get(answer.result.name)?.resolve(answer.result);
@@ -59,13 +65,15 @@ export async function startSuiteProcess(order: SuiteOrder): Promise<SuiteProcess
     if (child.connected) child.disconnect();
     await within("the end of the suite's process", closeMs, gone.promise).finally(() => child.kill("SIGKILL"));
   };
+  let server: Pick<Broker, "version" | "borrowed">;
   try {
-    await within("the start of the target", startMs, ready.promise);
+    server = await within("the start of the target", startMs, ready.promise);
   } catch (error) {
     await close().catch(() => undefined);
     throw error;
   }
   return {
+    server,
     async run(name) {
       if (end !== undefined) throw end;
       const result = Promise.withResolvers<CaseResult>();

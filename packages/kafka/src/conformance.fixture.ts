@@ -119,7 +119,14 @@ async function wipe(address: string, topic: string, group: string): Promise<void
   const admin = new Admin({ clientId: "wipe", bootstrapBrokers: [address] });
   try {
     const there = new Set(await admin.listTopics());
-    await admin.deleteTopics({ topics: [topic, retryTopic(topic, group)].filter((each) => there.has(each)) });
+    const topics = [topic, retryTopic(topic, group)].filter((each) => there.has(each));
+    await admin.deleteTopics({ topics });
+    // The controller has decided it; the broker takes records until it has heard of it.
+    for (const end = performance.now() + 5_000; performance.now() < end;) {
+      const left = new Set(await admin.listTopics());
+      if (!topics.some((each) => left.has(each))) return;
+    }
+    throw new Error("a deleted topic is still there");
   } finally {
     await admin.close();
   }
@@ -139,7 +146,13 @@ function foreignTo(address: string): Foreign {
     },
     async read(topic) {
       const consumer = new Consumer({ clientId, bootstrapBrokers, groupId: `${clientId}-${topic}`, autocreateTopics: true });
-      const stream = await consumer.consume({ topics: [topic], mode: "earliest", fallbackMode: "earliest", maxWaitTime: 100, autocommit: false });
+      const stream = await consumer.consume({
+        topics: [topic],
+        mode: "earliest",
+        fallbackMode: "earliest",
+        maxWaitTime: 100,
+        autocommit: false,
+      });
       const messages = stream[Symbol.asyncIterator]();
       return {
         async next() {

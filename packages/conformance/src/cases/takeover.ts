@@ -28,12 +28,12 @@ export const takeoverCases: readonly Case[] = [
       const team = await gather(rig);
       for (let round = 0; round < rig.scale(1, 10); round += 1) {
         const victim = team.join(2 * round, { handleMs: 60_000 });
-        await rig.within("the consumer that is to die", victim.ready, 20_000);
-        await team.publish(40);
-        await rig.until("all in its hands", () => team.delivered(victim) >= 40, 20_000);
         const heir = team.join(2 * round + 1, {});
-        // A member that joins may have to wait for the one that has everything in hand.
-        await Promise.race([heir.ready, new Promise((resolve) => setTimeout(resolve, 4_000))]);
+        await rig.within("both members", Promise.all([victim.ready, heir.ready]), 30_000);
+        const before = team.delivered(victim) + team.delivered(heir);
+        await team.publish(60);
+        await rig.until("all handed out", () => team.delivered(victim) + team.delivered(heir) >= before + 60, 20_000);
+        assert(team.delivered(victim) > 0, "the member that is to die has nothing in hand");
         const killedAt = performance.now();
         victim.kill();
         await rig.until("all that it had in hand", () => team.drained(), takeoverMs + 20_000);
