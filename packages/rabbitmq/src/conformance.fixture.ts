@@ -12,12 +12,6 @@ import { rabbitmq, type RabbitmqClient } from "./transport.ts";
 const heartbeat = "5s";
 const noticesWithinMs = 16_000;
 
-/**
- * RabbitMQ writes down every few seconds which Raft members it has: one that is killed earlier forgets a new quorum queue, and
- * neither serves it nor lets it be declared again ("name_not_registered", rabbitmq-server#15725).
- */
-const registeredMs = 6_000;
-
 interface Shared {
   readonly server: Promise<RunningBroker>;
   users: number;
@@ -96,7 +90,7 @@ export function rabbitmqTarget(name: string, brokerName: BrokerName, queue: Queu
         },
       };
     },
-    open: (connection: Json) => rabbitmq({ url: String(connection), heartbeat, queue, watchEvery: "1s" }),
+    open: (connection: Json) => rabbitmq({ url: connection as string, heartbeat, queue, watchEvery: "1s" }),
   };
 }
 

@@ -52,7 +52,7 @@ const nothing: Delivery[] = [];
 export function createGroup(options: GroupOptions): Attached {
   const { request, native, settings, topology } = options;
   const group = request.group as string;
-  const subject = request.topic ?? (request.pattern as string);
+  const subject = request.topic ?? request.pattern ?? "";
   const keyed = request.order === "key";
   /** Nothing is handled by whoever looks through dead letters. */
   const plain = keyed || group === deadLetterGroup;
@@ -199,7 +199,7 @@ export function createGroup(options: GroupOptions): Attached {
     now?.intake.settled();
     // Room of its own may let in what waits here.
     deliveries.wake();
-    return waits ? Promise.all(outcomes) : (outcomes as SettleOutcome[]);
+    return waits ? Promise.all(outcomes.map((outcome) => Promise.resolve(outcome))) : (outcomes as SettleOutcome[]);
   }
 
   function settleOne(now: Epoch | undefined, settlement: Settlement): SettleOutcome | Promise<SettleOutcome> {
@@ -293,12 +293,8 @@ export function createGroup(options: GroupOptions): Attached {
    * another answer the rest have been sent.
    */
   async function goodbye(now: Epoch): Promise<void> {
-    await Promise.all(
-      now.intake
-        .withdraw()
-        .filter(isMarked)
-        .map((raw) => (plain ? undefined : writeAgain(now, raw))),
-    );
+    const marked = plain ? [] : now.intake.withdraw().filter(isMarked);
+    await Promise.all(marked.map((raw) => writeAgain(now, raw)));
     now.acks.flush();
     await now.intake.end();
     if (epoch === now) epoch = undefined;

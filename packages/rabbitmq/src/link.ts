@@ -119,7 +119,7 @@ function toLink(model: ChannelModel, place: string, onBlocked: LinkOptions["onBl
   return {
     model,
     place,
-    version: String(model.connection.serverProperties.version),
+    version: model.connection.serverProperties.version,
     get isOpen() {
       return isOpen;
     },

@@ -1,4 +1,4 @@
-import { assertOptions, configError, durationMs, type Duration, type ObjectSpec, type Problem, type SpecFor } from "@waybill/core";
+import { assertOptions, configError, durationMs, type Duration, type Problem, type SpecFor } from "@waybill/core";
 import { parseUrl, type BrokerAddress } from "./address.ts";
 import { defaultSteps } from "./delay-steps.ts";
 
@@ -209,7 +209,7 @@ function contradictions(options: RabbitmqOptions): readonly Problem[] {
   for (const key of ["deliveryLimit", "initialGroupSize"] as const)
     if (type === "classic" && queue[key] !== undefined)
       problems.push({ path: `rabbitmq.queue.${key}`, expected: 'nothing unless type is "quorum"', found: `the number ${queue[key]}` });
-  if (/[^A-Za-z0-9._-]/.test(exchange) || /^amq\./.test(exchange))
+  if (/[^A-Za-z0-9._-]/.test(exchange) || exchange.startsWith("amq."))
     problems.push({
       path: "rabbitmq.exchange",
       expected: "letters, digits, '.', '_', '-', not beginning with amq.",
@@ -228,7 +228,7 @@ function contradictions(options: RabbitmqOptions): readonly Problem[] {
 
 /** @throws `CONFIG` */
 export function readOptions(options: RabbitmqOptions): Settings {
-  assertOptions(options, spec as ObjectSpec, "rabbitmq");
+  assertOptions(options, spec, "rabbitmq");
   const urls = options.url === undefined ? ["amqp://127.0.0.1:5672"] : typeof options.url === "string" ? [options.url] : options.url;
   const problems: Problem[] = [...contradictions(options)];
   const addresses = urls.map((url, index) =>

@@ -124,8 +124,8 @@ function headersOf(table: Readonly<Record<string, unknown>>, contentType: unknow
     const value = asText(table[name]);
     if (value !== undefined) headers[name.toLowerCase()] = value;
   }
-  if (contentType !== undefined) headers["content-type"] = String(contentType);
-  if (contentEncoding !== undefined) headers["content-encoding"] = String(contentEncoding);
+  if (contentType !== undefined) headers["content-type"] = asText(contentType) ?? "";
+  if (contentEncoding !== undefined) headers["content-encoding"] = asText(contentEncoding) ?? "";
   return headers;
 }
 
@@ -138,7 +138,7 @@ function asText(value: unknown): string | undefined {
     const { "!": type, value: inner } = value as { readonly "!"?: unknown; readonly value?: unknown };
     return type === undefined ? JSON.stringify(value) : asText(inner);
   }
-  return String(value as number | boolean | bigint);
+  return typeof value === "number" || typeof value === "boolean" || typeof value === "bigint" ? String(value) : undefined;
 }
 
 function timeOf(text: string | undefined): number | undefined {

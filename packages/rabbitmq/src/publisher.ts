@@ -1,4 +1,4 @@
-import { isWaybillError, WaybillError, type Message, type PublishOutcome } from "@waybill/core";
+import { WaybillError, type Message, type PublishOutcome } from "@waybill/core";
 import type { ConfirmChannel, Message as AmqpMessage } from "amqplib";
 import { createBatch, createConfirms, settle, settleRest, type Batch, type Confirms } from "./confirms.ts";
 import { answered } from "./deadline.ts";

@@ -38,7 +38,7 @@ const nothing: Delivery[] = [];
 /** Reads a topic or pattern by a queue of its own, or a topic that is kept by its stream; it takes nothing from anybody. */
 export function createReader(options: ReaderOptions): Attached {
   const { request, native, settings, names } = options;
-  const subject = request.topic ?? (request.pattern as string);
+  const subject = request.topic ?? request.pattern ?? "";
   const stream = request.topic !== undefined && isStream(settings, request.topic);
   const what = `reading "${subject}"`;
   let { credit } = request;
