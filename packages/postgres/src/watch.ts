@@ -12,6 +12,7 @@ export interface Watch {
 
 const firstRetryMs = 200;
 const lastRetryMs = 5_000;
+const connectMs = 10_000;
 const endMs = 2_000;
 
 /**
@@ -62,8 +63,8 @@ export function watchOutbox(connections: Connections, channel: string): Watch {
   }
 
   async function attach(client: Client): Promise<void> {
-    await client.connect();
-    await client.query(`listen ${escapeIdentifier(channel)}`);
+    await within(client.connect(), connectMs);
+    await within(client.query(`listen ${escapeIdentifier(channel)}`), connectMs);
     retryMs = firstRetryMs;
     // What was told while nobody listened.
     wakeAll();
