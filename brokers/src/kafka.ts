@@ -88,7 +88,7 @@ async function download(): Promise<string> {
       `<dependency><groupId>${group}</groupId><artifactId>${name}</artifactId><version>${version}</version></dependency>`;
     const server = dependency("org.apache.kafka", "kafka_2.13", release);
     const log = dependency("org.apache.logging.log4j", "log4j-slf4j-impl", "2.24.3"); // without it the server is mute
-    const pom = `<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
+    const pom = `<project><modelVersion>4.0.0</modelVersion>
 <groupId>waybill</groupId><artifactId>brokers-kafka</artifactId><version>1</version>
 <dependencies>${server}${log}</dependencies></project>\n`;
     writeFileSync(join(folder, "pom.xml"), pom);

@@ -1,7 +1,8 @@
 // PostgreSQL 15. It refuses to run as root: then it runs as the user postgres of its package.
 import { spawnSync } from "node:child_process";
 import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, statSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { tmpdir } from "node:os";
+import { dirname, join, sep } from "node:path";
 import { aptInstall } from "./apt.ts";
 import { ask } from "./probe.ts";
 import { findProgram } from "./run.ts";
@@ -87,11 +88,15 @@ async function plan({ watch, installed, settings, advertise }: PlanOptions): Pro
   };
 }
 
-/** The other user must get to its files: a temporary directory may be closed to all but its owner. No name in it can be listed. */
+/**
+ * The other user must get to its files, and the directory for temporary files may be closed to all but its owner. It and
+ * what is below it are opened for passing through, not for listing; nothing above it is touched.
+ */
 function openWay(folder: string): void {
-  for (let at = folder; at !== dirname(at); at = dirname(at)) {
+  const top = tmpdir();
+  for (let at = folder; at === top || at.startsWith(top + sep); at = dirname(at)) {
     const { mode, uid } = statSync(at);
-    if ((mode & 0o001) === 0 && uid === process.getuid?.()) chmodSync(at, (mode & 0o777) | 0o011);
+    if ((mode & 0o001) === 0 && uid === process.getuid?.()) chmodSync(at, (mode & 0o7777) | 0o011);
   }
 }
 
