@@ -1,6 +1,7 @@
 import { WaybillError, type Browsed, type BrowseRequest } from "@waybill/core";
 import type { KafkaSession } from "../session/session.ts";
 import { messageOf } from "../wire/message.ts";
+import { groupIdOf } from "../wire/names.ts";
 import { nameOf, type TopicPartition } from "./assignor.ts";
 import { readCommitNote } from "./commit-note.ts";
 import type { GroupPlaces } from "./group-places.ts";
@@ -34,7 +35,7 @@ export async function browseGroup(
   const prefixes = new Map(groupLogs(topic, group).map(({ name, prefix }) => [name, prefix]));
   const parts = await places.partsOf([...prefixes.keys()]);
   const [committed, first, end] = await Promise.all([
-    places.committed(group, parts),
+    places.committed(groupIdOf(topic, group), parts),
     parts.length === 0 ? new Map<string, number>() : listOffsets(session, parts, earliest),
     parts.length === 0 ? new Map<string, number>() : listOffsets(session, parts, latest),
   ]);

@@ -12,7 +12,7 @@ import {
   type Subscription,
 } from "@waybill/core";
 import type { KafkaSession } from "../session/session.ts";
-import { inboxPrefix, isInternal } from "../wire/names.ts";
+import { groupIdOf, inboxPrefix, isInternal } from "../wire/names.ts";
 import { browseGroup } from "./browse.ts";
 import { groupLogs } from "./group-logs.ts";
 import { createGroupMember, type GroupMember } from "./group-member.ts";
@@ -96,7 +96,8 @@ export function createConsumers(session: KafkaSession, { troubled = () => undefi
   }
 
   async function join(request: SubscribeRequest, name: string, topics: TopicNames): Promise<Subscription> {
-    const group = groupOf(name);
+    const id = groupIdOf(request.topic, name);
+    const group = groupOf(id);
     const { member, logs } = group;
     const own = new Map<string, TopicLog>();
     const widen = (): void => {
@@ -108,8 +109,8 @@ export function createConsumers(session: KafkaSession, { troubled = () => undefi
       void topics.close();
       logs.delete(made);
       await member.detach(made.reader);
-      if (logs.size > 0 || groups.get(name) !== group) return;
-      groups.delete(name);
+      if (logs.size > 0 || groups.get(id) !== group) return;
+      groups.delete(id);
       await member.leave();
     };
     const made = createGroupSubscription({
@@ -171,7 +172,7 @@ export function createConsumers(session: KafkaSession, { troubled = () => undefi
 
   return {
     subscribe,
-    inspect: (topic, group) => inspectGroup(session, places, group, groupLogs(topic, group).map(({ name }) => name)),
+    inspect: (topic, group) => inspectGroup(session, places, groupIdOf(topic, group), groupLogs(topic, group).map(({ name }) => name)),
     browse: (request) => browseGroup(session, places, request),
     seek: (topic, group, to) => places.move(topic, group, to),
     groupExists: (topic, group) => places.exists(topic, group),

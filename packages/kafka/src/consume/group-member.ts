@@ -56,6 +56,7 @@ export interface GroupMemberOptions {
 
 const lastCommitMs = 3_000;
 const positionsMs = 5_000;
+const beginMs = 3_000;
 let generations = 0;
 
 export function createGroupMember({ session, group, wanted, awaited, troubled }: GroupMemberOptions): GroupMember {
@@ -162,6 +163,14 @@ export function createGroupMember({ session, group, wanted, awaited, troubled }:
     deal();
   }
 
+  /** What is ours of these topics can be handed out, or it takes long. */
+  async function begun(topics: ReadonlySet<string>): Promise<void> {
+    const until = session.clock.monotonic() + beginMs;
+    const isWaiting = ({ topic, state, writtenVersion }: Part): boolean =>
+      topics.has(topic) && (state === "starting" || (state === "ready" && writtenVersion < 0));
+    while ([...parts.values()].some(isWaiting) && session.clock.monotonic() < until) if (!(await session.pause(2))) return;
+  }
+
   /** Each partition has one reader, and no reader of a topic has more than one more than another. */
   function deal(): void {
     const byTopic = Map.groupBy(
@@ -236,6 +245,7 @@ export function createGroupMember({ session, group, wanted, awaited, troubled }:
       await giveUpOn(signal, watch.start());
       await giveUpOn(signal, membership.read(wanted()));
       await giveUpOn(signal, offsets.known(topics, positionsMs));
+      await giveUpOn(signal, begun(new Set(topics)));
     },
     async widen() {
       await watch.start();

@@ -1,6 +1,7 @@
 import { offsetCommitV8, offsetCommitV9 } from "@platformatic/kafka";
 import { WaybillError, type StartPosition } from "@waybill/core";
 import type { KafkaSession } from "../session/session.ts";
+import { groupIdOf } from "../wire/names.ts";
 import { nameOf, type TopicPartition } from "./assignor.ts";
 import { codes, isCoordinatorGone } from "./codes.ts";
 import { createCoordinatorLink, type CoordinatorLink } from "./coordinator-link.ts";
@@ -9,7 +10,8 @@ import { startOffsets } from "./start-offsets.ts";
 
 /** The places of a group in topics, looked at and changed by somebody who is no member of it. */
 export interface GroupPlaces {
-  committed(group: string, parts: readonly TopicPartition[]): Promise<ReadonlyMap<string, CommittedOffset>>;
+  /** `groupId`: as Kafka knows it. */
+  committed(groupId: string, parts: readonly TopicPartition[]): Promise<ReadonlyMap<string, CommittedOffset>>;
   /** All partitions of those topics that exist. */
   partsOf(topics: readonly string[]): Promise<readonly TopicPartition[]>;
   /** Whether the group has a place in every partition of the topic. */
@@ -76,14 +78,14 @@ export function createGroupPlaces(session: KafkaSession): GroupPlaces {
     partsOf,
     async exists(topic, group) {
       const parts = await partsOf([topic]);
-      const places = await committed(group, parts);
+      const places = await committed(groupIdOf(topic, group), parts);
       return parts.length > 0 && parts.every((part) => places.has(nameOf(part)));
     },
     async move(topic, group, to) {
       const parts = await partsOf([topic]);
       if (parts.length === 0) throw new WaybillError("TOPOLOGY", `topic "${topic}" does not exist`);
       const offsets = await insist(() => startOffsets(session, parts, to));
-      await insist(() => commit(group, offsets, parts));
+      await insist(() => commit(groupIdOf(topic, group), offsets, parts));
     },
   };
 }

@@ -13,6 +13,11 @@ export function isOwnTopic(topic: string, group: string): boolean {
   return group === deadLetterGroup && topic.startsWith(`${deadLetterGroup}.`);
 }
 
+/** The group of Kafka. Of a topic with one group alone it is named after the topic: else all of those would be one, and rebalance together. */
+export function groupIdOf(topic: string | undefined, group: string): string {
+  return topic !== undefined && isOwnTopic(topic, group) ? topic : group;
+}
+
 /** The Kafka topic that a message is written to. One that is not due yet says so in a header; whoever reads it waits. */
 export function logTopicOf({ topic, group }: Pick<Message, "topic" | "group">): string {
   return group === undefined || isOwnTopic(topic, group) ? topic : retryTopic(topic, group);
