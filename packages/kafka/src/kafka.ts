@@ -12,7 +12,7 @@ import {
 import { capabilitiesOf } from "./capabilities.ts";
 import { createConsumers, type Consumers } from "./consume/index.ts";
 import { readOptions, type KafkaOptions } from "./options.ts";
-import { createPublishing, lanesOf } from "./publish/publish.ts";
+import { createPublish, lanesOf, type Publish } from "./publish/publish.ts";
 import type { KafkaPublishNative } from "./publish/refusal.ts";
 import { openCluster } from "./session/cluster.ts";
 import { adminOptions } from "./session/connections.ts";
@@ -24,7 +24,7 @@ export type KafkaTransport = Transport<KafkaPublishNative, undefined>;
 interface Open {
   readonly session: KafkaSession;
   readonly consumers: Consumers;
-  readonly publish: (messages: readonly Message[], signals: readonly AbortSignal[]) => Promise<readonly PublishOutcome[]>;
+  readonly publish: Publish;
   readonly onStatus: ConnectOptions["onStatus"];
 }
 
@@ -49,12 +49,12 @@ export function kafka(options: KafkaOptions = {}): KafkaTransport {
       await cluster.close();
       throw new WaybillError("CLOSED", "the transport is closed");
     }
-    const publishing = createPublishing(cluster, cluster.limits.maxBodyBytes);
+    const publish = createPublish(cluster);
     const session: KafkaSession = {
       ...cluster,
-      publish: (messages, stop) => publishing.publish(messages, stop === undefined ? [] : [stop]),
+      publish: (messages, stop) => publish(messages, stop === undefined ? [] : [stop]),
     };
-    open = { session, consumers: createConsumers(session), publish: publishing.publish, onStatus };
+    open = { session, consumers: createConsumers(session), publish, onStatus };
   }
 
   async function close(): Promise<void> {

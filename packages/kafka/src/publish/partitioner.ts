@@ -1,5 +1,6 @@
 import { crc32 } from "node:zlib";
 import type { Settings } from "../options.ts";
+import type { KafkaPublishNative } from "./refusal.ts";
 
 const seed = 0x9747b28c | 0;
 const multiplier = 0x5bd1e995;
@@ -38,4 +39,10 @@ export type Hash = (key: string) => number;
 
 export function hashOf(partitioner: Settings["partitioner"]): Hash {
   return partitioner === "murmur2" ? (key) => murmur2(key) & 0x7fffffff : (key) => crc32(key);
+}
+
+/** The partition that a message names itself. */
+export function partitionIn(native: unknown): number | undefined {
+  const partition = (native as KafkaPublishNative | undefined)?.partition;
+  return typeof partition === "number" && Number.isInteger(partition) && partition >= 0 ? partition : undefined;
 }

@@ -4,6 +4,7 @@ import { call } from "../session/call.ts";
 import { codes } from "../session/codes.ts";
 import type { Cluster } from "../session/cluster.ts";
 import type { Purpose } from "../session/session.ts";
+import { inboxPrefix } from "../wire/names.ts";
 import type { Limit } from "./limit.ts";
 import { batchOf, packRecords, type Packed } from "./record-writer.ts";
 import { produceApi, producedOf, type ProducePart } from "./produce-call.ts";
@@ -31,11 +32,17 @@ interface Batch {
   maybe: boolean;
 }
 
-interface Identity {
+export interface Identity {
   readonly producerId: bigint;
   readonly epoch: number;
   /** The next number by partition. */
   readonly sequences: Map<string, number>;
+}
+
+/** A producer whose identity, and the end of it, is somebody else's affair. */
+export interface Transactional {
+  readonly transactionalId: string;
+  readonly identity: () => Identity;
 }
 
 /**
@@ -54,7 +61,7 @@ const ok: PublishOutcome = Object.freeze({ ok: true });
 /** Of one batch; the broker's own limit comes on top and splits it. */
 const maxBatchBytes = 1_000_000;
 
-export function createProducer(cluster: Cluster, name: string): Producer {
+export function createProducer(cluster: Cluster, name: string, transactional?: Transactional): Producer {
   const { settings } = cluster;
   const purpose: Purpose = { name: `produce:${name}`, requestTimeoutMs: settings.deliveryTimeoutMs + 1_000 };
   let identity: Identity | undefined;
@@ -79,7 +86,7 @@ export function createProducer(cluster: Cluster, name: string): Producer {
 
   /** One request to each leader. Answers whether all went well, so that the next can follow at once. */
   async function round(open: readonly PartitionQueue[], outcomes: PublishOutcome[], limit: Limit): Promise<boolean> {
-    const byLeader = await leadersOf(open);
+    const byLeader = await leadersOf(open, outcomes);
     let isQuiet = byLeader.size > 0;
     const answers = [...byLeader].map(async ([leader, queues]) => {
       if (leader < 0 || !(await send(leader, queues, outcomes, limit))) isQuiet = false;
@@ -91,10 +98,18 @@ export function createProducer(cluster: Cluster, name: string): Producer {
     return isQuiet;
   }
 
-  async function leadersOf(open: readonly PartitionQueue[]): Promise<Map<number, PartitionQueue[]>> {
-    const topics = await cluster.metadata([...new Set(open.map(({ topic }) => topic))], { create: true });
+  async function leadersOf(open: readonly PartitionQueue[], outcomes: PublishOutcome[]): Promise<Map<number, PartitionQueue[]>> {
+    const names = [...new Set(open.map(({ topic }) => topic))];
+    let topics = await cluster.metadata(names);
+    const absent = new Set(names.filter((name) => !topics.has(name)));
+    if (absent.size > 0) {
+      // Deleted meanwhile.
+      for (const queue of open) if (absent.has(queue.topic)) dropRouted(queue, outcomes);
+      const again = [...new Set(open.filter(isOpen).map(({ topic }) => topic))];
+      topics = await cluster.metadata(again, { create: true });
+    }
     const byLeader = new Map<number, PartitionQueue[]>();
-    for (const queue of open) {
+    for (const queue of open.filter(isOpen)) {
       const leader = topics.get(queue.topic)?.partitions[queue.partition]?.leader ?? -1;
       if (leader < 0) cluster.forgetTopic(queue.topic);
       const of = byLeader.get(leader);
@@ -110,10 +125,9 @@ export function createProducer(cluster: Cluster, name: string): Producer {
     const unsent = new Set<PartitionQueue>();
     try {
       const connection = await cluster.connectionTo(leader, purpose);
-      const begun = identity ?? (await begin(connection));
+      const begun = transactional?.identity() ?? identity ?? (await begin(connection));
       if (limit.isOver()) return false;
-      identity ??= begun;
-      const current = identity;
+      const current = transactional === undefined ? (identity ??= begun) : begun;
       const batches = await Promise.all(queues.map(async (queue) => queue.batch ?? nextBatch(queue, current)));
       if (limit.isOver()) return false;
       const parts = queues.map((queue, index): ProducePart => {
@@ -123,7 +137,7 @@ export function createProducer(cluster: Cluster, name: string): Producer {
         batch.maybe = true;
         return { topic: queue.topic, partition: queue.partition, batch: batch.bytes };
       });
-      answer = await call(produceApi, connection, { timeoutMs: settings.deliveryTimeoutMs, transactionalId: null, parts });
+      answer = await call(produceApi, connection, { timeoutMs: settings.deliveryTimeoutMs, transactionalId: transactional?.transactionalId ?? null, parts });
     } catch (error) {
       // Perhaps it is not the leader any more.
       for (const { topic } of queues) cluster.forgetTopic(topic);
@@ -155,6 +169,10 @@ export function createProducer(cluster: Cluster, name: string): Producer {
       cluster.forgetTopic(queue.topic);
       return false;
     }
+    if (verdict === "renew" && transactional !== undefined) {
+      settle(queue, outcomes, unknown(queue.topic));
+      return true;
+    }
     if (verdict === "renew") {
       // Its numbers are of no use any more. One that may be stored is not sent under new ones: it would be stored twice.
       if (identity === batch.identity) identity = renewed(identity);
@@ -184,7 +202,7 @@ export function createProducer(cluster: Cluster, name: string): Producer {
     const packed = await packRecords(queue.messages, queue.done, queue.maxCount, maxBatchBytes, settings.compression);
     const { producerId, epoch, sequences } = current;
     const sequence = sequences.get(keyOf(queue)) ?? 0;
-    return { packed, bytes: batchOf(packed, { producerId, epoch, sequence, isTransactional: false }), identity: current, maybe: false };
+    return { packed, bytes: batchOf(packed, { producerId, epoch, sequence, isTransactional: transactional !== undefined }), identity: current, maybe: false };
   }
 
   function advance(queue: PartitionQueue, { packed, identity: { sequences } }: Batch): void {
@@ -217,6 +235,28 @@ export function createProducer(cluster: Cluster, name: string): Producer {
   }
 
   return { write };
+}
+
+/** What has to have a destination already does not make one. */
+function dropRouted(queue: PartitionQueue, outcomes: PublishOutcome[]): void {
+  if (queue.batch?.maybe === true) return;
+  queue.batch = undefined;
+  const isInbox = queue.topic.startsWith(inboxPrefix);
+  const error = new WaybillError("UNROUTABLE", `there is no topic "${queue.topic}" any more`);
+  let kept = queue.done;
+  for (let at = queue.done; at < queue.messages.length; at += 1) {
+    const message = queue.messages[at] as Message;
+    const index = queue.indexes[at] as number;
+    if (isInbox || message.mandatory) {
+      outcomes[index] = { ok: false, error };
+      continue;
+    }
+    queue.messages[kept] = message;
+    queue.indexes[kept] = index;
+    kept += 1;
+  }
+  queue.messages.length = kept;
+  queue.indexes.length = kept;
 }
 
 const isOpen = ({ done, messages }: PartitionQueue): boolean => done < messages.length;

@@ -9,7 +9,7 @@ import { createConnections, destroy } from "./connections.ts";
 import { wrap } from "./errors.ts";
 import { askLimits, type Limits } from "./limits.ts";
 import { createMetadata } from "./metadata.ts";
-import type { Coordinator, KafkaSession, Purpose } from "./session.ts";
+import type { Coordinator, CoordinatorKind, KafkaSession, Purpose } from "./session.ts";
 import { checkVersions } from "./versions.ts";
 
 /** The session without what publishes through it. */
@@ -17,7 +17,7 @@ export type Cluster = Omit<KafkaSession, "publish">;
 
 const firstWaitMs = 100;
 const longestWaitMs = 2_000;
-const groupKeys = 0;
+const keyTypes = { group: 0, transaction: 1 } as const;
 
 /** Resolves when a broker answers; then keeps a control connection until `close`, and tells `onStatus`. */
 export async function openCluster(settings: Settings, clock: Clock, { signal, onStatus }: ConnectOptions): Promise<Cluster> {
@@ -145,22 +145,23 @@ export async function openCluster(settings: Settings, clock: Clock, { signal, on
     return connections.open(place, purpose);
   }
 
-  async function coordinatorOf(group: string, purpose: Purpose): Promise<Coordinator> {
-    let nodeId = coordinators.get(group);
+  async function coordinatorOf(group: string, purpose: Purpose, kind: CoordinatorKind = "group"): Promise<Coordinator> {
+    const key = `${kind} ${group}`;
+    let nodeId = coordinators.get(key);
     if (nodeId === undefined) {
       if (control === undefined) throw new WaybillError("CONNECTION", "no broker can be reached");
-      const { coordinators: found } = await call(findCoordinatorV4.api, control, groupKeys, [group]);
+      const { coordinators: found } = await call(findCoordinatorV4.api, control, keyTypes[kind], [group]);
       const one = found[0];
-      if (one?.errorCode === codes.groupAuthorizationFailed) throw new WaybillError("AUTH", `this user may not use the group "${group}"`);
+      if (one?.errorCode === codes.groupAuthorizationFailed || one?.errorCode === codes.transactionalIdAuthorizationFailed) throw new WaybillError("AUTH", `this user may not use the ${kind} "${group}"`);
       if (one === undefined || one.errorCode !== codes.none)
-        throw new WaybillError("CONNECTION", `group "${group}" has no coordinator yet (error ${one?.errorCode ?? "unknown"})`);
+        throw new WaybillError("CONNECTION", `${kind} "${group}" has no coordinator yet (error ${one?.errorCode ?? "unknown"})`);
       nodeId = one.nodeId;
-      coordinators.set(group, nodeId);
+      coordinators.set(key, nodeId);
     }
     try {
       return { nodeId, connection: await connectionTo(nodeId, purpose) };
     } catch (error) {
-      coordinators.delete(group);
+      coordinators.delete(key);
       throw error;
     }
   }
@@ -206,7 +207,7 @@ export async function openCluster(settings: Settings, clock: Clock, { signal, on
     },
     connectionTo,
     coordinatorOf,
-    forgetCoordinator: (group) => void coordinators.delete(group),
+    forgetCoordinator: (group, kind = "group") => void coordinators.delete(`${kind} ${group}`),
     release: connections.release,
     pause,
     async close() {

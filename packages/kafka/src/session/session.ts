@@ -38,6 +38,9 @@ export interface Coordinator {
   readonly connection: Connection;
 }
 
+/** Of a group, or of a transactional id. Default `group`. */
+export type CoordinatorKind = "group" | "transaction";
+
 export interface MetadataOptions {
   /** What is known and no older is answered without asking. Default 60 s; 0 asks always. */
   readonly maxAgeMs?: number;
@@ -69,8 +72,8 @@ export interface KafkaSession {
   /** Open, and kept for this purpose until it breaks or `release`. Rejects with `CONNECTION`, `AUTH` or `TLS`. */
   connectionTo(nodeId: number, purpose: Purpose): Promise<Connection>;
   /** Kept until an answer says NOT_COORDINATOR (call `forgetCoordinator`) or its connection breaks. */
-  coordinatorOf(group: string, purpose: Purpose): Promise<Coordinator>;
-  forgetCoordinator(group: string): void;
+  coordinatorOf(group: string, purpose: Purpose, kind?: CoordinatorKind): Promise<Coordinator>;
+  forgetCoordinator(group: string, kind?: CoordinatorKind): void;
   /** Closes the connections of a purpose. */
   release(purpose: string): void;
   /**
