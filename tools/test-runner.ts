@@ -1,7 +1,7 @@
 // Runs test files, each in a process of its own with a temporary directory of its own, a few at a time. What a file
 // leaves behind (a process, a file in the temporary directory) fails it, as do a crash and a file without a test.
 import { spawn, type ChildProcess } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, relative } from "node:path";
 
@@ -86,6 +86,8 @@ export async function runFiles(files: readonly string[], options: RunOptions): P
 async function runFile(file: string, timeoutMs: number, options: RunOptions, result: RunResult, running: Set<ChildProcess>): Promise<void> {
   const started = performance.now();
   const home = mkdtempSync(join(tmpdir(), "wb-"));
+  // A broker that runs as another user has its files below it.
+  chmodSync(home, 0o711);
   homes.add(home);
   const temp = mkdtempSync(join(home, "t-"));
   const report = join(home, "report.ndjson");
