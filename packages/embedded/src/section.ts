@@ -1,25 +1,10 @@
 import { WaybillError } from "@waybill/core";
-import { applyDeferred, createLedger, type Deferred, type Ledger } from "./deferred.ts";
+import { applyDeferred, type Deferred } from "./deferred.ts";
 import { mustGoOn, toError, wrap } from "./errors.ts";
 import type { Place } from "./file.ts";
 import type { Settings } from "./options.ts";
-import { openCatalog, type Catalog } from "./sql/catalog.ts";
-import { openClock, type StoreClock } from "./sql/clock.ts";
-import { type Connection, troubleOf } from "./sql/connection.ts";
-import { openFile } from "./sql/open.ts";
-import { joinTurns } from "./turns.ts";
-import type { SyncSql } from "./tx.ts";
-import { openUserSql } from "./user-sql.ts";
-
-/** The user thread's connection, open. */
-export interface Opened {
-  readonly connection: Connection;
-  readonly catalog: Catalog;
-  readonly clock: StoreClock;
-  readonly sql: SyncSql;
-  /** Of the transaction that is open. */
-  readonly ledger: Ledger;
-}
+import { troubleOf } from "./sql/connection.ts";
+import { createWriteLock, type Opened } from "./write-lock.ts";
 
 /** One handler's part of a shared transaction. */
 export interface Seat {
@@ -66,62 +51,24 @@ const maxSeats = 200;
 const collectMs = 5;
 
 export function openSection({ path, settings, place, committed }: SectionOptions): Section {
-  const turns = joinTurns(place.turns, place.user);
+  const lock = createWriteLock(path, settings, place);
   const queue: OwnSeat[] = [];
   let through: OwnSeat[] = [];
   let inside: OwnSeat | undefined;
   let left: (() => void) | undefined;
+  /** Since the first transaction. */
   let opened: Opened | undefined;
   let began = 0;
   let running: Promise<void> | undefined;
   let closed = false;
-
-  function open(): Opened {
-    if (opened !== undefined) return opened;
-    const connection = openFile(path, { maxFileBytes: settings.maxFileBytes, checkpointPages: 0, lockTimeoutMs: settings.lockTimeoutMs });
-    try {
-      const sql = openUserSql(connection);
-      // The worker has set the clock by now; this reads it.
-      connection.exec("begin immediate");
-      const clock = openClock(connection);
-      connection.exec("commit");
-      opened = { connection, catalog: openCatalog(connection), clock, sql, ledger: createLedger() };
-      return opened;
-    } catch (error) {
-      connection.close();
-      throw error;
-    }
-  }
-
-  async function begin(): Promise<Opened> {
-    const until = performance.now() + settings.lockTimeoutMs;
-    if (!(await turns.takeAsync(settings.lockTimeoutMs))) throw busy();
-    try {
-      for (;;) {
-        try {
-          const on = open();
-          on.connection.prepare("begin immediate").run();
-          began = performance.now();
-          on.ledger.reset();
-          return on;
-        } catch (error) {
-          if (troubleOf(error) !== "busy") throw error;
-          if (performance.now() > until) throw busy();
-          await new Promise((resolve) => setImmediate(resolve));
-        }
-      }
-    } catch (error) {
-      turns.give();
-      throw error;
-    }
-  }
 
   /** Lets the waiting handlers in, one after the other, until none waits. */
   async function run(): Promise<void> {
     while (queue.length > 0) {
       let on: Opened;
       try {
-        on = await begin();
+        on = opened = await lock.take();
+        began = performance.now();
       } catch (error) {
         const why = wrap(error, false);
         for (const seat of queue.splice(0)) refuse(seat, why);
@@ -136,7 +83,7 @@ export function openSection({ path, settings, place, committed }: SectionOptions
         }
         commit(on);
       } finally {
-        turns.give();
+        lock.give();
       }
       committed();
       // Another process, or the worker, gets its turn.
@@ -230,7 +177,7 @@ export function openSection({ path, settings, place, committed }: SectionOptions
     on.catalog.forget();
     if (trouble === "io" || trouble === "corrupt") {
       // What an I/O error at a commit left behind only another opening of the file can tell.
-      on.connection.close();
+      lock.close();
       opened = undefined;
     }
     const why = trouble === "io" ? new WaybillError("TX_UNKNOWN", "the disk failed at the commit", { cause: error }) : wrap(error, false);
@@ -322,12 +269,8 @@ export function openSection({ path, settings, place, committed }: SectionOptions
       for (const seat of queue.splice(0)) refuse(seat, why);
       if (inside !== undefined) takeBack(inside, why);
       await running;
-      opened?.connection.close();
+      lock.close();
       opened = undefined;
     },
   };
-}
-
-function busy(): WaybillError {
-  return new WaybillError("BUSY", "the write lock of the embedded file was held by others for too long");
 }

@@ -3,14 +3,9 @@ import { resolve } from "node:path";
 import {
   type Browsed,
   type ConnectOptions,
-  type Message,
-  published,
-  type PublishOptions,
-  type PublishOutcome,
   type Store,
   type SubscribeRequest,
   type Subscription,
-  type Transaction,
   type Transport,
   WaybillError,
 } from "@waybill/core";
@@ -19,7 +14,7 @@ import { mustGoOn, toError } from "./errors.ts";
 import { canonical, openPlace } from "./file.ts";
 import { type Link, openLink } from "./link.ts";
 import { type EmbeddedOptions, readOptions, type Settings } from "./options.ts";
-import { packMessages } from "./packing.ts";
+import { createPublish } from "./publish.ts";
 import { openSection } from "./section.ts";
 import { joinedStore, noteTransport, type OpenStore, workerSettings } from "./store.ts";
 import { beginTransaction, ownTransaction } from "./transaction.ts";
@@ -27,7 +22,8 @@ import type { EmbeddedTx } from "./tx.ts";
 import { openSubscription, type OwnSubscription } from "./subscription.ts";
 import { noHeaders } from "./sql/record.ts";
 import { inboxPrefix } from "./sql/pattern.ts";
-import { batchStates, type Diagnosis, type FromWorker, stateCells, type SubscribeCall } from "./worker/protocol.ts";
+import type { Diagnosis, FromWorker, SubscribeCall } from "./worker/protocol.ts";
+import { untilAborted } from "./until-aborted.ts";
 import { createWake } from "./wake.ts";
 
 /** The way out: the file itself, read through the worker. */
@@ -74,7 +70,6 @@ function createTransport(settings: Settings, path: string): EmbeddedTransport {
   let connect: ConnectOptions | undefined;
   let closing: Promise<void> | undefined;
   let subIds = 0;
-  let cells = 0;
   let sweeper: NodeJS.Timeout | undefined;
 
   function mustBeOpen(): OpenStore {
@@ -159,58 +154,6 @@ function createTransport(settings: Settings, path: string): EmbeddedTransport {
     connect?.onStatus("closed");
   }
 
-  async function publish(messages: readonly Message[], choices: PublishOptions): Promise<readonly PublishOutcome[]> {
-    if (choices.tx !== undefined) return publishIn(choices.tx, messages);
-    let on: Link;
-    try {
-      on = linked();
-    } catch (error) {
-      return all(messages, error as WaybillError);
-    }
-    if (choices.signal.aborted) return all(messages, new WaybillError("ABORTED", "the signal had fired before it was published"));
-    const packed = packMessages(messages, settings.maxBodyBytes);
-    const outcomes: PublishOutcome[] = Array.from({ length: messages.length }, () => published);
-    if (packed.refused !== undefined) for (const [at, error] of packed.refused) outcomes[at] = { ok: false, error };
-    if (packed.index.length === 0) return outcomes;
-    const cell = 1 + (cells++ % (stateCells - 1));
-    Atomics.store(on.shared, cell, batchStates.waiting);
-    const data = packed.data.buffer as ArrayBuffer;
-    const index = packed.index.buffer as ArrayBuffer;
-    const { targets, timed, newestTime } = packed;
-    const sent = on.request(
-      { t: "publish", id: on.nextId(), cell, targets, data, index, timed, newestTime },
-      [data, index],
-      settings.lockTimeoutMs + 20_000,
-    );
-    const at = (n: number): number => packed.places?.[n] ?? n;
-    const fill = (error: WaybillError): readonly PublishOutcome[] => {
-      for (let i = 0; i < messages.length; i++) if (packed.refused?.has(i) !== true) outcomes[i] = { ok: false, error };
-      return outcomes;
-    };
-    if (sent === undefined) return fill(new WaybillError("CONNECTION", "the embedded worker is being started again"));
-    const reply = await untilAborted(sent, choices.signal);
-    if (reply === "aborted") {
-      const dropped = Atomics.compareExchange(on.shared, cell, batchStates.waiting, batchStates.dropped) === batchStates.waiting;
-      if (dropped) return fill(new WaybillError("ABORTED", "the signal fired before it was written"));
-      return fill(new WaybillError("ABORTED", "the signal fired while it was written", { certainty: "indefinite" }));
-    }
-    if (reply.t === "failed") return fill(toError(reply.failure));
-    if (reply.t === "published" && reply.failures !== undefined) {
-      for (const [n, failure] of reply.failures) outcomes[at(n)] = { ok: false, error: toError(failure) };
-    }
-    return outcomes;
-  }
-
-  async function publishIn(tx: Transaction, messages: readonly Message[]): Promise<readonly PublishOutcome[]> {
-    const own = ownTransaction(tx, file);
-    if (own === undefined) return all(messages, new WaybillError("CONFIG", "tx: expected a transaction of this transport or of its store"));
-    try {
-      return await own.publish(messages);
-    } catch (error) {
-      return all(messages, error as WaybillError);
-    }
-  }
-
   async function subscribe(request: SubscribeRequest): Promise<Subscription> {
     checkRequest(request);
     const on = linked();
@@ -265,7 +208,7 @@ function createTransport(settings: Settings, path: string): EmbeddedTransport {
       closing ??= shut();
       return closing;
     },
-    publish,
+    publish: createPublish({ settings, file, link: linked }),
     subscribe,
     async begin({ signal }) {
       const { section, place } = mustBeOpen();
@@ -310,28 +253,9 @@ function revive({ message, position }: Browsed): Browsed {
   return { message: { ...message, headers }, position };
 }
 
-function all(messages: readonly Message[], error: WaybillError): readonly PublishOutcome[] {
-  const outcome: PublishOutcome = { ok: false, error };
-  return messages.map(() => outcome);
-}
-
 function checkRequest({ topic, pattern, inbox, group, native }: SubscribeRequest): void {
   const ways = [topic !== undefined, pattern !== undefined, inbox].filter(Boolean).length;
   if (ways !== 1) throw new WaybillError("CONFIG", "subscribe: expected exactly one of topic, pattern and inbox");
   if (inbox && group !== undefined) throw new WaybillError("CONFIG", "subscribe: an inbox has no group");
   if (native !== undefined) throw new WaybillError("CONFIG", "native: the embedded transport has no subscribe options of its own");
-}
-
-async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T | "aborted"> {
-  let fire: (() => void) | undefined;
-  const aborted = new Promise<"aborted">((resolve) => {
-    fire = () => resolve("aborted");
-    if (signal.aborted) fire();
-    else signal.addEventListener("abort", fire, { once: true });
-  });
-  try {
-    return await Promise.race([work, aborted]);
-  } finally {
-    signal.removeEventListener("abort", fire!);
-  }
 }

@@ -1,23 +1,21 @@
-import { batchStates, type ToWorker, type WorkerSettings, type Grant } from "./protocol.ts";
-import { batchStride } from "../sql/append.ts";
+import type { Calls, Grant, ToWorker, WorkerSettings } from "./protocol.ts";
 import { monotonicMs } from "../sql/clock.ts";
 import { type Failure, failureOf } from "../sql/failure.ts";
 import { troubleOf } from "../sql/connection.ts";
 import { endSub, hasFair, isHeard, type Post, probe, refreshGroups, serveReader, startSub } from "./serve.ts";
 import { openSession, type Session } from "./session.ts";
+import { createOutboxWatch } from "./outbox-watch.ts";
 import type { Sub } from "./state.ts";
-import { isPlain, plainCalls, runPlain } from "./calls.ts";
-import type { CallMessage, PublishMessage, SettleMessage } from "./unpack.ts";
-import { type Outcome, runWork, type Work } from "./work.ts";
+import { runPlain } from "./calls.ts";
+import type { CallMessage } from "./unpack.ts";
+import { refuse, refuseWaiting, takeCalls, takePublishes, takeSettles, type Waiting } from "./waiting.ts";
+import { type Outcome, partsOf, runWork, sizeOf, type Work } from "./work.ts";
 import { leave, startUpkeep } from "./upkeep.ts";
-import type { Calls } from "./protocol.ts";
 
 export interface Loop {
   receive(message: ToWorker): void;
 }
 
-/** Messages of one transaction at most; what is more waits for the next, so that others get the lock in between. */
-const maxPerCycle = 4000;
 /** Without a sign of the user's thread for so long nothing is read for it. */
 const silentMs = 2000;
 const reopenMs = 250;
@@ -32,14 +30,11 @@ export function startLoop(settings: WorkerSettings, post: Post, end: () => void)
   const leases = { next: (settings.incarnation % 64) * 0x400_0000 };
   let session: Session | undefined = openSession(settings, ordered, settings.member, leases);
   const { owner } = session;
-  let publishes: PublishMessage[] = [];
-  let settles: SettleMessage[] = [];
-  let calls: CallMessage[] = [];
+  const waiting: Waiting = { publishes: [], settles: [], calls: [] };
   let scheduled = false;
   let ended = false;
   let activeAt = performance.now();
-  let outboxWatched = false;
-  let outboxRow = 0;
+  const outbox = createOutboxWatch(post);
   let fullSince: number | undefined;
   const upkeep = startUpkeep(settings, subs, {
     session: () => session,
@@ -53,17 +48,17 @@ export function startLoop(settings: WorkerSettings, post: Post, end: () => void)
     activeAt = performance.now();
     switch (message.t) {
       case "publish":
-        publishes.push(message);
+        waiting.publishes.push(message);
         break;
       case "settle":
-        settles.push(message);
+        waiting.settles.push(message);
         if (message.grant !== undefined) grant(message.grant);
         break;
       case "grant":
         grant(message.grant);
         break;
       case "call":
-        calls.push(message);
+        waiting.calls.push(message);
         break;
       case "wake":
         dirtyAll();
@@ -122,14 +117,8 @@ export function startLoop(settings: WorkerSettings, post: Post, end: () => void)
       if (sub.kind === "group" && session !== undefined && sub.pattern !== undefined) refreshGroups(session, sub, ordered);
       sub.dirty = true;
     }
-    if (outboxWatched) tellOutbox();
+    if (session !== undefined) outbox.look(session);
     schedule();
-  }
-
-  function tellOutbox(): void {
-    const newest = Number(session?.connection.one("select max(row) from waybill_outbox")?.[0] ?? 0);
-    if (newest > outboxRow) post({ t: "outbox" });
-    outboxRow = Math.max(newest, outboxRow);
   }
 
   function isHungry(sub: Sub): boolean {
@@ -148,12 +137,8 @@ export function startLoop(settings: WorkerSettings, post: Post, end: () => void)
       if (probe(on, sub, now)) fetching = true;
       else sub.dirty = false;
     }
-    const writing = calls.filter((call) => !isPlain(call.name) || plainCalls[call.name].writes);
-    const reading = calls.filter((call) => !writing.includes(call));
-    calls = [];
-    const closing = writing.find((call) => call.name === "close");
-    const work: Work = { batches: takePublishes(), settles, calls: writing.filter((call) => call !== closing), fetch: silentFor };
-    settles = [];
+    const { writing, reading, closing } = takeCalls(waiting);
+    const work: Work = { batches: takePublishes(waiting, shared), settles: takeSettles(waiting), calls: writing, fetch: silentFor };
     if (fetching || work.batches.length + work.settles.length + work.calls.length > 0) writeAll(on, work);
     for (const call of reading) answer(call, () => runPlain(on, call.name as never, call.args));
     if (awake) for (const sub of subs.values()) if (sub.kind === "reader" && isHungry(sub)) serveReader(on, sub, post);
@@ -162,23 +147,10 @@ export function startLoop(settings: WorkerSettings, post: Post, end: () => void)
       return;
     }
     if (
-      publishes.length > 0 ||
+      waiting.publishes.length > 0 ||
       [...subs.values()].some((sub) => isHungry(sub) && (sub.kind === "reader" ? awake : isHeard(sub, silentFor)))
     )
       schedule();
-  }
-
-  function takePublishes(): PublishMessage[] {
-    const now: PublishMessage[] = [];
-    for (let count = 0; publishes.length > 0 && count < maxPerCycle;) {
-      const next = publishes.shift()!;
-      // Whose signal fired while it waited has had its answer.
-      const was = Atomics.compareExchange(shared, next.cell, batchStates.waiting, batchStates.started);
-      if (was === batchStates.dropped) continue;
-      now.push(next);
-      count += next.index.byteLength / 4 / batchStride;
-    }
-    return now;
   }
 
   function writeAll(on: Session, work: Work): void {
@@ -197,36 +169,33 @@ export function startLoop(settings: WorkerSettings, post: Post, end: () => void)
 
   /** What one transaction had together is tried again by itself where that helps, else answered with the error. */
   function failed(on: Session, work: Work, error: unknown): void {
-    const trouble_ = troubleOf(error);
+    const kind = troubleOf(error);
     const failure = failureOf(error, on.atCommit);
-    const size = work.batches.length + work.settles.length + work.calls.length + (work.fetch === undefined ? 0 : 1);
-    const alone = (trouble_ === undefined || trouble_ === "corrupt" || trouble_ === "other") && !on.atCommit && size > 1;
+    const size = sizeOf(work);
+    const alone = (kind === undefined || kind === "corrupt" || kind === "other") && !on.atCommit && size > 1;
     if (alone) {
-      for (const batch of work.batches) writeAll(on, { batches: [batch], settles: [], calls: [], fetch: undefined });
-      for (const settle of work.settles) writeAll(on, { batches: [], settles: [settle], calls: [], fetch: undefined });
-      for (const call of work.calls) writeAll(on, { batches: [], settles: [], calls: [call], fetch: undefined });
-      if (work.fetch !== undefined) writeAll(on, { batches: [], settles: [], calls: [], fetch: work.fetch });
+      for (const part of partsOf(work)) writeAll(on, part);
       return;
     }
-    for (const batch of work.batches) post({ t: "failed", id: batch.id, failure });
-    if (trouble_ === "full") {
+    refuse(work.batches, failure, post);
+    if (kind === "full") {
       fullSince ??= performance.now();
       upkeep.makeRoom();
       if (performance.now() - fullSince < fullPatienceMs) {
         // Acknowledgements need little room; it may come back.
-        settles = [...work.settles, ...settles];
-        if (settles.length > 0) setTimeout(schedule, 50).unref();
-        for (const call of work.calls) post({ t: "failed", id: call.id, failure });
+        waiting.settles = [...work.settles, ...waiting.settles];
+        if (waiting.settles.length > 0) setTimeout(schedule, 50).unref();
+        refuse(work.calls, failure, post);
         return;
       }
     }
-    for (const settle of work.settles) post({ t: "failed", id: settle.id, failure });
-    for (const call of work.calls) post({ t: "failed", id: call.id, failure });
-    if (work.fetch !== undefined && size === 1 && trouble_ === "corrupt") {
+    refuse(work.settles, failure, post);
+    refuse(work.calls, failure, post);
+    if (work.fetch !== undefined && size === 1 && kind === "corrupt") {
       for (const sub of subs.values()) if (sub.kind === "group" && isHungry(sub)) post({ t: "ended", sub: sub.id, failure });
       for (const sub of subs.values()) sub.dirty = false;
     }
-    if (trouble_ === "io" || trouble_ === "not-a-database") trouble(error);
+    if (kind === "io" || kind === "not-a-database") trouble(error);
   }
 
   function subscribe(on: Session, args: Calls["subscribe"]["args"]): void {
@@ -238,7 +207,7 @@ export function startLoop(settings: WorkerSettings, post: Post, end: () => void)
     subs.delete(args.sub);
   }
   function watchOutbox(_on: Session, args: Calls["watchOutbox"]["args"]): void {
-    outboxWatched = args.on;
+    outbox.watched(args.on);
   }
 
   function answer(call: CallMessage, run: () => unknown): void {
@@ -295,23 +264,14 @@ export function startLoop(settings: WorkerSettings, post: Post, end: () => void)
   }
 
   function refuseAll(failure: Failure): void {
-    for (const batch of publishes) post({ t: "failed", id: batch.id, failure: { ...failure, certainty: "definite" } });
-    for (const settle of settles) post({ t: "failed", id: settle.id, failure });
-    for (const call of calls) {
-      if (call.name === "close") {
-        post({ t: "answer", id: call.id, value: null });
-        stop();
-      } else post({ t: "failed", id: call.id, failure });
-    }
-    publishes = [];
-    settles = [];
-    calls = [];
+    if (refuseWaiting(waiting, failure, post)) stop();
   }
 
   function finish(on: Session, call: CallMessage): void {
-    while (publishes.length > 0 || settles.length > 0) {
-      writeAll(on, { batches: takePublishes(), settles, calls: [], fetch: undefined });
-      settles = [];
+    while (waiting.publishes.length > 0 || waiting.settles.length > 0) {
+      writeAll(on, { batches: takePublishes(waiting, shared), settles: waiting.settles, calls: [], fetch: undefined });
+      // Nor once more those for which the disk has no room.
+      waiting.settles = [];
     }
     answer(call, () => {
       leave(on);

@@ -18,6 +18,21 @@ export interface Work {
   readonly fetch: number | undefined;
 }
 
+export function sizeOf({ batches, settles, calls, fetch }: Work): number {
+  return batches.length + settles.length + calls.length + (fetch === undefined ? 0 : 1);
+}
+
+/** Each request by itself. */
+export function partsOf({ batches, settles, calls, fetch }: Work): Work[] {
+  const nothing: Work = { batches: [], settles: [], calls: [], fetch: undefined };
+  return [
+    ...batches.map((batch) => ({ ...nothing, batches: [batch] })),
+    ...settles.map((settle) => ({ ...nothing, settles: [settle] })),
+    ...calls.map((call) => ({ ...nothing, calls: [call] })),
+    ...(fetch === undefined ? [] : [{ ...nothing, fetch }]),
+  ];
+}
+
 /** After its commit. */
 export interface Outcome {
   /** Somebody may find something that was not there before. */
