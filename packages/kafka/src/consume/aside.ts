@@ -77,7 +77,7 @@ export function createAside({ session, logs, wake, moved }: AsideOptions): Aside
 
   function copyOf({ message }: Handle): Message {
     const now = clock.now();
-    const { name, stepMs } = delayLog(logs(message), (message.deliverAt ?? now) - now) ?? (logs(message)[0] as GroupLog);
+    const { name, stepMs } = delayLog(logs(message), (message.deliverAt ?? now) - now) ?? logs(message)[0]!;
     const headers = Object.assign(Object.create(null) as Record<string, string>, message.headers);
     if (stepMs !== undefined) headers[holdHeader] = String(now + stepMs);
     return { ...message, topic: name, group: undefined, headers };

@@ -12,7 +12,7 @@ import { WaybillError } from "@waybill/core";
 import { assign, type AssignorMember, type TopicPartition } from "./assignor.ts";
 import { codes, isCoordinatorGone } from "./codes.ts";
 import { createCoordinatorLink } from "./coordinator-link.ts";
-import type { Identity, Membership, MembershipHost, MembershipOptions } from "./membership.ts";
+import type { Identity, Membership, MembershipOptions } from "./membership.ts";
 import { groupByTopic } from "./offsets-call.ts";
 import { createSignal } from "./signal.ts";
 
@@ -72,7 +72,18 @@ export function createClassicMembership({ session, group, host }: MembershipOpti
       rackId: null,
     });
     const protocols = [{ name: protocolName, metadata }];
-    const joined = await link.call(joinGroupV9.api, joinMs, group, sessionMs, rebalanceMs, memberId, instanceId, protocolType, protocols, null);
+    const joined = await link.call(
+      joinGroupV9.api,
+      joinMs,
+      group,
+      sessionMs,
+      rebalanceMs,
+      memberId,
+      instanceId,
+      protocolType,
+      protocols,
+      null,
+    );
     if (joined.memberId !== null && joined.memberId !== "") ({ memberId } = joined);
     if (joined.errorCode !== 0) return joined.errorCode;
     const isLeader = joined.leader === joined.memberId && !joined.skipAssignment;

@@ -9,7 +9,10 @@ test("what is written is read again", () => {
       { from: 1_002, to: 1_003 },
       { from: 1_010, to: 1_050 },
     ],
-    notes: [[1_000, "1 2 3 4"], [1_004, 'with "quotes" and ü']] as const,
+    notes: [
+      [1_000, "1 2 3 4"],
+      [1_004, 'with "quotes" and ü'],
+    ] as const,
   };
   const text = writeCommitNote("me", 1_100, standing);
   assert.deepEqual(readCommitNote(1_000, text ?? null), { by: "me", openBelow: 1_100, finished: standing.finished, notes: standing.notes });
@@ -22,7 +25,17 @@ test("given back in good order, nobody has anything of it", () => {
 });
 
 test("what other clients write is no note", () => {
-  for (const text of [null, "", "some text", "{}", '{"w":2}', '{"w":1,', '{"w":1,"by":3}', '{"w":1,"by":"x","open":-1}', '{"w":1,"by":"x","open":"y"}'])
+  for (const text of [
+    null,
+    "",
+    "some text",
+    "{}",
+    '{"w":2}',
+    '{"w":1,',
+    '{"w":1,"by":3}',
+    '{"w":1,"by":"x","open":-1}',
+    '{"w":1,"by":"x","open":"y"}',
+  ])
     assert.equal(readCommitNote(1, text), undefined, String(text));
   assert.deepEqual(readCommitNote(1, '{"w":1,"by":"x","done":[1,"a"],"notes":[[1],[2,3],[0,"n"]]}'), {
     by: "x",

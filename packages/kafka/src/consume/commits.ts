@@ -115,7 +115,12 @@ export function createCommits(options: CommitsOptions): Commits {
       await membership.settled(laterMs);
       return false;
     }
-    let answer: { readonly topics: readonly { readonly name: string; readonly partitions: readonly { readonly partitionIndex: number; readonly errorCode: number }[] }[] };
+    let answer: {
+      readonly topics: readonly {
+        readonly name: string;
+        readonly partitions: readonly { readonly partitionIndex: number; readonly errorCode: number }[];
+      }[];
+    };
     try {
       answer = await link.call(api, commitMs, group, identity.generation, identity.memberId, identity.instanceId, topicsOf(entries));
     } catch (error) {

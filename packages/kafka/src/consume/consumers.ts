@@ -17,7 +17,8 @@ import { browseGroup } from "./browse.ts";
 import { groupLogs } from "./group-logs.ts";
 import { createGroupMember, type GroupMember } from "./group-member.ts";
 import { createGroupPlaces } from "./group-places.ts";
-import { createGroupSubscription, type GroupSubscription, type TopicLog } from "./group-subscription.ts";
+import { createGroupSubscription, type GroupSubscription } from "./group-subscription.ts";
+import type { TopicLog } from "./group-take.ts";
 import { deleteTopic } from "./delete-topic.ts";
 import { inspectGroup } from "./inspect.ts";
 import { releasedAfterwards } from "./released.ts";
@@ -86,7 +87,8 @@ export function createConsumers(session: KafkaSession, { troubled = () => undefi
         session,
         group: name,
         wanted: () => new Set([...logs.values()].flatMap((of) => [...of.keys()])),
-        awaited: () => new Set([...logs.values()].flatMap((of) => [...of.values()].flatMap((log) => (log.stepMs === undefined ? [log.name] : [])))),
+        awaited: () =>
+          new Set([...logs.values()].flatMap((of) => [...of.values()].flatMap((log) => (log.stepMs === undefined ? [log.name] : [])))),
         troubled,
       });
       group = { logs, member };
@@ -164,7 +166,9 @@ export function createConsumers(session: KafkaSession, { troubled = () => undefi
     const address = `${inboxPrefix}${session.id}.${(readers += 1)}`;
     const there = await session.metadata([address], { create: true });
     if (!there.has(address))
-      throw new WaybillError("TOPOLOGY", "replies need a topic of their own, which may not be made", { remedy: "set createTopics to true" });
+      throw new WaybillError("TOPOLOGY", "replies need a topic of their own, which may not be made", {
+        remedy: "set createTopics to true",
+      });
     const close = (): Promise<void> => deleteTopic(session, address).catch(troubled);
     const topics: TopicNames = { now: () => [address], atFirst: new Set(), watch: () => undefined, close };
     return read({ ...request, from: "earliest" }, topics, address);
@@ -172,7 +176,13 @@ export function createConsumers(session: KafkaSession, { troubled = () => undefi
 
   return {
     subscribe,
-    inspect: (topic, group) => inspectGroup(session, places, groupIdOf(topic, group), groupLogs(topic, group).map(({ name }) => name)),
+    inspect: (topic, group) =>
+      inspectGroup(
+        session,
+        places,
+        groupIdOf(topic, group),
+        groupLogs(topic, group).map(({ name }) => name),
+      ),
     browse: (request) => browseGroup(session, places, request),
     seek: (topic, group, to) => places.move(topic, group, to),
     groupExists: (topic, group) => places.exists(topic, group),

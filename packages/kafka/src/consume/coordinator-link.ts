@@ -51,7 +51,7 @@ export function within<T>(clock: Clock, timeoutMs: number, promise: Promise<T>):
       },
       (error: unknown) => {
         timer.cancel();
-        reject(error as Error);
+        reject(error);
       },
     );
   });

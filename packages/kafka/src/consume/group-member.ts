@@ -270,7 +270,10 @@ export function createGroupMember({ session, group, wanted, awaited, troubled }:
       watch.close();
       stopWatching();
       fetcher.close();
-      await commits.giveBack([...parts.values()].filter(({ state }) => state === "ready"), lastCommitMs);
+      await commits.giveBack(
+        [...parts.values()].filter(({ state }) => state === "ready"),
+        lastCommitMs,
+      );
       for (const part of [...parts.values()]) drop(part);
       commits.close();
       await membership.leave();

@@ -43,7 +43,13 @@ export function createGroupPlaces(session: KafkaSession): GroupPlaces {
       try {
         return await ask();
       } catch (error) {
-        if (session.clock.monotonic() >= until || !(error instanceof WaybillError) || error.code !== "CONNECTION" || !(await session.pause(100))) throw error;
+        if (
+          session.clock.monotonic() >= until ||
+          !(error instanceof WaybillError) ||
+          error.code !== "CONNECTION" ||
+          !(await session.pause(100))
+        )
+          throw error;
       }
     }
   }

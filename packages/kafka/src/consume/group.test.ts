@@ -35,7 +35,9 @@ for (const options of [{}, { assignment: "eager" }, { groupProtocol: "consumer" 
     let isOver = false;
     const load = (async () => {
       for (let round = 0; !isOver; round += 1) {
-        const batch = Array.from({ length: 40 }, (_, index) => messageOf(topic, { key: `k${index}`, body: Buffer.from(String(round * 40 + index)) }));
+        const batch = Array.from({ length: 40 }, (_, index) =>
+          messageOf(topic, { key: `k${index}`, body: Buffer.from(String(round * 40 + index)) }),
+        );
         await publishAll(publisher, batch);
         sent = sent.concat(batch.map(({ id }) => id));
         await new Promise((resolve) => setTimeout(resolve, 20));
@@ -70,10 +72,14 @@ for (const groupProtocol of ["classic", "consumer"] as const) {
     const publisher = await real.open();
     await publisher.declare?.({ topics: [topic], groups: [] });
     const file = fileURLToPath(new URL("./holder.fixture.ts", import.meta.url));
-    const child = spawn(process.execPath, [...process.execArgv.filter((flag) => !flag.startsWith("--test")), file, real.address, topic, group, groupProtocol], {
-      stdio: ["ignore", "pipe", "inherit"],
-      env: { ...process.env, NODE_TEST_CONTEXT: undefined },
-    });
+    const child = spawn(
+      process.execPath,
+      [...process.execArgv.filter((flag) => !flag.startsWith("--test")), file, real.address, topic, group, groupProtocol],
+      {
+        stdio: ["ignore", "pipe", "inherit"],
+        env: { ...process.env, NODE_TEST_CONTEXT: undefined },
+      },
+    );
     try {
       const lines: string[] = [];
       createInterface({ input: child.stdout }).on("line", (line) => lines.push(line));
@@ -128,10 +134,19 @@ test("a batch that unpacks to too much is passed over and told; what comes after
   try {
     for (const compression of ["gzip", "zstd", "lz4", "snappy"] as const) {
       const value = Buffer.alloc(4 << 20);
-      await producer.send({ messages: [{ topic, value }, { topic, value }], compression, acks: -1 }).catch((error: unknown) => {
-        // snappy packs zeros to a twentieth only: the server may find that too large.
-        if (compression !== "snappy") throw error;
-      });
+      await producer
+        .send({
+          messages: [
+            { topic, value },
+            { topic, value },
+          ],
+          compression,
+          acks: -1,
+        })
+        .catch((error: unknown) => {
+          // snappy packs zeros to a twentieth only: the server may find that too large.
+          if (compression !== "snappy") throw error;
+        });
     }
     const sound = messageOf(topic);
     await publishAll(transport, [sound]);
@@ -201,7 +216,7 @@ test("a long delay is waited out in a log of its own, and nothing behind it wait
   const transport = await real.open({ topics: { partitions: 1 } });
   const kept = await keep(transport, { topic, group: real.unique("g") });
   const dueAt = Date.now() + 11_500;
-  const late = messageOf(topic, { deliverAt: dueAt, headers: Object.assign(Object.create(null), { kept: "yes" }) });
+  const late = messageOf(topic, { deliverAt: dueAt, headers: { kept: "yes" } });
   const now = messageOf(topic);
   await publishAll(transport, [late, now]);
   await until("what is not delayed", () => kept.acked.length === 1);
@@ -223,7 +238,11 @@ async function putOut(group: string): Promise<void> {
     const members = [...((await admin.describeGroups({ groups: [group] })).get(group)?.members.keys() ?? [])];
     assert(members.length > 0);
     await connection.connect(real.broker.host, real.broker.port);
-    await leaveGroupV5.api.async(connection, group, members.map((memberId) => ({ memberId, groupInstanceId: null, reason: "put out" })) as never);
+    await leaveGroupV5.api.async(
+      connection,
+      group,
+      members.map((memberId) => ({ memberId, groupInstanceId: null, reason: "put out" })),
+    );
   } finally {
     await connection.close();
     await admin.close();

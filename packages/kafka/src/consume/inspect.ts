@@ -10,7 +10,12 @@ import { readOneTime } from "./read-one.ts";
 const nothing: Inspection = { depth: 0, inFlight: 0, lagMessages: 0, oldestAgeMs: 0, consumers: [] };
 
 /** `logs`: the topic, and what is put back for the group. */
-export async function inspectGroup(session: KafkaSession, places: GroupPlaces, group: string, logs: readonly string[]): Promise<Inspection> {
+export async function inspectGroup(
+  session: KafkaSession,
+  places: GroupPlaces,
+  group: string,
+  logs: readonly string[],
+): Promise<Inspection> {
   const parts = await places.partsOf(logs);
   if (parts.length === 0) return nothing;
   const [committed, first, end, consumers] = await Promise.all([

@@ -95,7 +95,8 @@ function offsetsOf(by: string, taken: ReadonlySet<Handle>): readonly TakenOffset
   return [...parts].map((part) => {
     const standing = part.progress.standing(taken);
     const metadata = writeCommitNote(by, Math.max(part.openBelow, standing.committed), standing);
-    if (metadata === undefined) throw new WaybillError("TRANSPORT", "the notes of these messages do not fit a commit", { certainty: "definite" });
+    if (metadata === undefined)
+      throw new WaybillError("TRANSPORT", "the notes of these messages do not fit a commit", { certainty: "definite" });
     return { topic: part.topic, partition: part.partition, offset: standing.committed, metadata };
   });
 }

@@ -111,7 +111,8 @@ function abortedAmong(aborted: Fetched["aborted"]): (batch: RecordBatch) => bool
   const ahead = aborted.toSorted((a, b) => a.firstOffset - b.firstOffset);
   const open = new Set<bigint>();
   return (batch) => {
-    while (ahead[0] !== undefined && ahead[0].firstOffset <= batch.lastOffset) open.add((ahead.shift() as { producerId: bigint }).producerId);
+    while (ahead[0] !== undefined && ahead[0].firstOffset <= batch.lastOffset)
+      open.add((ahead.shift() as { producerId: bigint }).producerId);
     if (batch.isControl) {
       // Its marker ends the transaction, whichever way.
       open.delete(batch.producerId);

@@ -30,7 +30,14 @@ test("what is finished above the committed offset is told, and is not handed out
   const handles = handOut(progress, 0, 1, 2, 3, 4, 5);
   for (const index of [1, 2, 5]) progress.finish(handles[index] as Handle);
   const standing = progress.standing();
-  assert.deepEqual(standing, { committed: 0, finished: [{ from: 1, to: 3 }, { from: 5, to: 6 }], notes: [] });
+  assert.deepEqual(standing, {
+    committed: 0,
+    finished: [
+      { from: 1, to: 3 },
+      { from: 5, to: 6 },
+    ],
+    notes: [],
+  });
   const next = createProgress(standing);
   assert.deepEqual(
     [0, 1, 2, 3, 4, 5, 6].filter((offset) => !next.isFinished(offset)),
@@ -52,10 +59,30 @@ test("offsets that hold no message count as finished", () => {
 });
 
 test("ranges of a former member stay told until they are reached", () => {
-  const progress = createProgress({ committed: 0, finished: [{ from: 2, to: 4 }, { from: 8, to: 9 }], notes: [[0, "a"], [7, "b"]] });
+  const progress = createProgress({
+    committed: 0,
+    finished: [
+      { from: 2, to: 4 },
+      { from: 8, to: 9 },
+    ],
+    notes: [
+      [0, "a"],
+      [7, "b"],
+    ],
+  });
   const [zero] = handOut(progress, 0);
   assert.equal(zero?.note, "a");
-  assert.deepEqual(progress.standing(), { committed: 0, finished: [{ from: 2, to: 4 }, { from: 8, to: 9 }], notes: [[0, "a"], [7, "b"]] });
+  assert.deepEqual(progress.standing(), {
+    committed: 0,
+    finished: [
+      { from: 2, to: 4 },
+      { from: 8, to: 9 },
+    ],
+    notes: [
+      [0, "a"],
+      [7, "b"],
+    ],
+  });
   handOut(progress, 1);
   for (const offset of [2, 3]) {
     assert(progress.isFinished(offset));
@@ -63,7 +90,10 @@ test("ranges of a former member stay told until they are reached", () => {
   }
   const [four] = handOut(progress, 4);
   progress.finish(four as Handle);
-  assert.deepEqual(progress.standing().finished, [{ from: 2, to: 5 }, { from: 8, to: 9 }]);
+  assert.deepEqual(progress.standing().finished, [
+    { from: 2, to: 5 },
+    { from: 8, to: 9 },
+  ]);
 });
 
 test("what was given back goes out again, oldest first, and the former handing-over settles nothing", () => {

@@ -45,7 +45,7 @@ export async function openReader(options: ReaderOptions): Promise<Reader> {
   const places = new Map<string, Place>();
   const fetcher = createFetcher(session, options.name, troubled);
   const gap = createGaps(request.onEvent);
-  const intake = createIntake(take, () => void end());
+  const intake = createIntake(take, end);
   const waiting = createWaiting<Delivery>(clock, () => intake.wake());
   const watch = createTopicWatch({ session, wanted, changed: () => void widen().catch(troubled), troubled });
   let { credit } = request;
@@ -139,7 +139,7 @@ export async function openReader(options: ReaderOptions): Promise<Reader> {
       outOfRange: (wantedOffset) => moveIntoRange(place, wantedOffset),
       failed(error) {
         void request.onEvent({ kind: "failed", error });
-        void end();
+        end();
       },
     };
     fetcher.add(source);

@@ -1,6 +1,8 @@
 import type { Delivery, Settlement, SettleOutcome, Subscription } from "@waybill/core";
 
-const nothing: AsyncIterable<readonly Delivery[]> = { [Symbol.asyncIterator]: () => ({ next: async () => ({ done: true, value: undefined }) }) };
+const nothing: AsyncIterable<readonly Delivery[]> = {
+  [Symbol.asyncIterator]: () => ({ next: async () => ({ done: true, value: undefined }) }),
+};
 
 /** Whoever holds on to a subscription that is over holds nothing else. */
 export function releasedAfterwards(of: Subscription): Subscription {

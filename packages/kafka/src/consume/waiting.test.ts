@@ -9,7 +9,13 @@ test("what waits comes when it is due, first due first", async () => {
   const clock = createVirtualClock();
   let due = 0;
   const waiting = createWaiting<string>(clock, () => (due += 1));
-  for (const [item, delayMs] of [["c", 30], ["a", 10], ["d", 40], ["b", 20]] as const) waiting.add(item, delayMs);
+  for (const [item, delayMs] of [
+    ["c", 30],
+    ["a", 10],
+    ["d", 40],
+    ["b", 20],
+  ] as const)
+    waiting.add(item, delayMs);
   assert.equal(waiting.take(), undefined);
   await clock.advance(25);
   assert.deepEqual([waiting.take(), waiting.take(), waiting.take()], ["a", "b", undefined]);
@@ -33,7 +39,14 @@ test("positions", () => {
   assert.deepEqual(placeOf(positionOf("r", 3, 17)), { prefix: "r", partition: 3, offset: 17 });
   const browsed = withCursor("0:5", ["0:6", "1:9", "r0:2"]);
   assert.deepEqual(placeOf(browsed), { prefix: "", partition: 0, offset: 5 });
-  assert.deepEqual([...cursorOf(browsed)], [["0", 6], ["1", 9], ["r0", 2]]);
+  assert.deepEqual(
+    [...cursorOf(browsed)],
+    [
+      ["0", 6],
+      ["1", 9],
+      ["r0", 2],
+    ],
+  );
   assert.deepEqual([...cursorOf("2:7")], [["2", 8]]);
   for (const wrong of ["", "x", "1", "1:", ":1", "z1:2", "1:2:3", 7]) assert.throws(() => placeOf(wrong), { code: "CONFIG" });
 });
