@@ -176,7 +176,9 @@ export const faceCases: readonly Case[] = [
         assert.equal(results.got.length, 0, "seen before the commit");
         if (!commit) {
           await tx.rollback();
-          await input.settle([{ kind: "retry", delivery, delayMs: 0, note: undefined }]);
+          await input.settle([
+            offered(rig, "retry") ? { kind: "retry", delivery, delayMs: 0, note: undefined } : { kind: "release", delivery },
+          ]);
           continue;
         }
         await tx.commit();
