@@ -34,7 +34,7 @@ const given: Readonly<Record<CapabilityName, Capability>> = {
   revocation: native,
   inbox: emulated("a topic of this instance alone, deleted when it is closed"),
   noResponders: none("a log keeps a request for whoever comes"),
-  transaction: none("not offered"),
+  transaction: native,
   inspect: native,
   topology: native,
   browse: native,

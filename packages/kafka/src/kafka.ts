@@ -18,6 +18,7 @@ import { openCluster } from "./session/cluster.ts";
 import { adminOptions } from "./session/connections.ts";
 import type { KafkaSession } from "./session/session.ts";
 import { check, declare } from "./topics/topology.ts";
+import { createTransactions, type Transactions } from "./transactions/transactions.ts";
 
 export type KafkaTransport = Transport<KafkaPublishNative, undefined>;
 
@@ -25,6 +26,7 @@ interface Open {
   readonly session: KafkaSession;
   readonly consumers: Consumers;
   readonly publish: Publish;
+  readonly transactions: Transactions;
   readonly onStatus: ConnectOptions["onStatus"];
 }
 
@@ -54,7 +56,7 @@ export function kafka(options: KafkaOptions = {}): KafkaTransport {
       ...cluster,
       publish: (messages, stop) => publish(messages, stop === undefined ? [] : [stop]),
     };
-    open = { session, consumers: createConsumers(session), publish, onStatus };
+    open = { session, consumers: createConsumers(session), publish, transactions: createTransactions(session), onStatus };
   }
 
   async function close(): Promise<void> {
@@ -87,8 +89,12 @@ export function kafka(options: KafkaOptions = {}): KafkaTransport {
   }
 
   async function publish(messages: readonly Message[], { signal, tx }: PublishOptions): Promise<readonly PublishOutcome[]> {
-    if (tx !== undefined) throw new WaybillError("CAPABILITY", "the transaction is not of this transport");
     if (closed || open === undefined) return refuseAll(messages.length, closed);
+    if (tx !== undefined) {
+      const answer = open.transactions.publish(tx, messages, signal);
+      if (answer === undefined) throw new WaybillError("CAPABILITY", "the transaction is not of this transport");
+      return answer;
+    }
     return open.publish(messages, [signal]);
   }
 
@@ -107,6 +113,7 @@ export function kafka(options: KafkaOptions = {}): KafkaTransport {
       return reach().consumers.subscribe(request);
     },
     inspect: async (topic, group) => reach().consumers.inspect(topic, group),
+    begin: async ({ signal }) => reach().transactions.begin(signal),
     declare: async (topology) => declare(reach().session, topology),
     check: async (topology) => check(reach().session, topology),
     browse: async (request) => reach().consumers.browse(request),

@@ -1,8 +1,11 @@
 import {
+  addOffsetsToTxnV3,
+  addPartitionsToTxnV3,
   apiVersionsV3,
   consumerGroupHeartbeatV0,
   createTopicsV7,
   describeConfigsV4,
+  endTxnV3,
   fetchV13,
   findCoordinatorV4,
   heartbeatV4,
@@ -15,6 +18,7 @@ import {
   offsetFetchV8,
   produceV9,
   syncGroupV5,
+  txnOffsetCommitV3,
   type Connection,
 } from "@platformatic/kafka";
 import { WaybillError } from "@waybill/core";
@@ -41,6 +45,10 @@ const needed: Readonly<Record<string, Call>> = {
   CreateTopics: createTopicsV7,
   InitProducerId: initProducerIdV4,
   DescribeConfigs: describeConfigsV4,
+  AddPartitionsToTxn: addPartitionsToTxnV3,
+  AddOffsetsToTxn: addOffsetsToTxnV3,
+  TxnOffsetCommit: txnOffsetCommitV3,
+  EndTxn: endTxnV3,
 };
 
 /** @throws `CAPABILITY` for the first call that the broker does not know. */
