@@ -85,7 +85,8 @@ export function rabbitmqTarget(name: string, brokerName: BrokerName, queue: Queu
         async [Symbol.asyncDispose]() {
           if (mine) node.resume();
           await proxy.close();
-          await manage(server, "DELETE", `vhosts/${vhost}`).catch(() => undefined);
+          // A server of ours goes with all that is in it.
+          if (!mine) await manage(server, "DELETE", `vhosts/${vhost}`).catch(() => undefined);
           await giveBack();
         },
       };
