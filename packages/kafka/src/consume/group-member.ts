@@ -121,6 +121,7 @@ export function createGroupMember({ session, group, wanted, awaited, troubled }:
   const stopWatching = watchMember({
     session,
     group,
+    link,
     membership,
     target: () => target,
     estranged(error) {

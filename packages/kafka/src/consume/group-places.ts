@@ -3,8 +3,10 @@ import { WaybillError, type StartPosition } from "@waybill/core";
 import type { KafkaSession } from "../session/session.ts";
 import { groupIdOf } from "../wire/names.ts";
 import { nameOf, type TopicPartition } from "./assignor.ts";
+import { briefly } from "./briefly.ts";
 import { codes, isCoordinatorGone } from "./codes.ts";
 import { createCoordinatorLink, type CoordinatorLink } from "./coordinator-link.ts";
+import { viewGroup, type GroupView } from "./group-view.ts";
 import { fetchCommitted, groupByTopic, type CommittedOffset } from "./offsets-call.ts";
 import { startOffsets } from "./start-offsets.ts";
 
@@ -12,6 +14,7 @@ import { startOffsets } from "./start-offsets.ts";
 export interface GroupPlaces {
   /** `groupId`: as Kafka knows it. */
   committed(groupId: string, parts: readonly TopicPartition[]): Promise<ReadonlyMap<string, CommittedOffset>>;
+  view(groupId: string): Promise<GroupView>;
   /** All partitions of those topics that exist. */
   partsOf(topics: readonly string[]): Promise<readonly TopicPartition[]>;
   /** Whether the group has a place in every partition of the topic. */
@@ -23,12 +26,17 @@ export interface GroupPlaces {
 const commitMs = 10_000;
 /** The first group of a cluster waits until its topic of offsets is made. */
 const insistMs = 15_000;
+const purpose = "places";
 
 export function createGroupPlaces(session: KafkaSession): GroupPlaces {
   const commitApi = session.settings.groupProtocol === "consumer" ? offsetCommitV9.api : offsetCommitV8.api;
 
   function linkTo(group: string): CoordinatorLink {
-    return createCoordinatorLink(session, group, "places", session.settings.requestTimeoutMs);
+    return createCoordinatorLink(session, group, purpose, session.settings.requestTimeoutMs);
+  }
+
+  function asking<T>(work: () => Promise<T>): Promise<T> {
+    return briefly(session, purpose, work);
   }
 
   async function partsOf(topics: readonly string[]): Promise<readonly TopicPartition[]> {
@@ -55,7 +63,8 @@ export function createGroupPlaces(session: KafkaSession): GroupPlaces {
   }
 
   function committed(group: string, parts: readonly TopicPartition[]): Promise<ReadonlyMap<string, CommittedOffset>> {
-    return parts.length === 0 ? Promise.resolve(new Map()) : insist(() => fetchCommitted(linkTo(group), group, parts));
+    if (parts.length === 0) return Promise.resolve(new Map());
+    return asking(() => insist(() => fetchCommitted(linkTo(group), group, parts)));
   }
 
   async function commit(group: string, offsets: ReadonlyMap<string, number>, parts: readonly TopicPartition[]): Promise<void> {
@@ -82,6 +91,7 @@ export function createGroupPlaces(session: KafkaSession): GroupPlaces {
   return {
     committed,
     partsOf,
+    view: (groupId) => asking(() => viewGroup(linkTo(groupId), groupId, session.settings.groupProtocol)),
     async exists(topic, group) {
       const parts = await partsOf([topic]);
       const places = await committed(groupIdOf(topic, group), parts);
@@ -91,7 +101,7 @@ export function createGroupPlaces(session: KafkaSession): GroupPlaces {
       const parts = await partsOf([topic]);
       if (parts.length === 0) throw new WaybillError("TOPOLOGY", `topic "${topic}" does not exist`);
       const offsets = await insist(() => startOffsets(session, parts, to));
-      await insist(() => commit(groupIdOf(topic, group), offsets, parts));
+      await asking(() => insist(() => commit(groupIdOf(topic, group), offsets, parts)));
     },
   };
 }

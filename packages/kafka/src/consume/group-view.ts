@@ -1,9 +1,9 @@
 import { consumerGroupDescribeV0, decodeConsumerProtocolAssignment, describeGroupsV5 } from "@platformatic/kafka";
 import { WaybillError } from "@waybill/core";
-import { call } from "../session/call.ts";
-import type { KafkaSession } from "../session/session.ts";
+import type { GroupProtocol } from "../options.ts";
 import type { TopicPartition } from "./assignor.ts";
 import { codes, isCoordinatorGone } from "./codes.ts";
+import type { CoordinatorLink } from "./coordinator-link.ts";
 
 export interface MemberView {
   readonly memberId: string;
@@ -20,12 +20,13 @@ export interface GroupView {
 
 const nobody: GroupView = { isStable: true, members: [] };
 
-export async function viewGroup(session: KafkaSession, group: string): Promise<GroupView> {
-  const { connection } = await session.coordinatorOf(group, { name: "places" });
-  if (session.settings.groupProtocol === "consumer") {
-    const [found] = (await call(consumerGroupDescribeV0.api, connection, [group], false)).groups;
+const callMs = 5_000;
+
+export async function viewGroup(link: CoordinatorLink, group: string, groupProtocol: GroupProtocol): Promise<GroupView> {
+  if (groupProtocol === "consumer") {
+    const [found] = (await link.call(consumerGroupDescribeV0.api, callMs, [group], false)).groups;
     if (found === undefined || found.errorCode === codes.groupIdNotFound) return nobody;
-    if (found.errorCode !== 0) throw refusal(session, group, found.errorCode);
+    if (found.errorCode !== 0) throw refusal(link, group, found.errorCode);
     return {
       isStable: isAtRest(found.groupState),
       members: found.members.map(({ memberId, clientId, assignment }) => ({
@@ -37,9 +38,9 @@ export async function viewGroup(session: KafkaSession, group: string): Promise<G
       })),
     };
   }
-  const [found] = (await call(describeGroupsV5.api, connection, [group], false)).groups;
+  const [found] = (await link.call(describeGroupsV5.api, callMs, [group], false)).groups;
   if (found === undefined || found.groupState === "Dead") return nobody;
-  if (found.errorCode !== 0) throw refusal(session, group, found.errorCode);
+  if (found.errorCode !== 0) throw refusal(link, group, found.errorCode);
   return {
     isStable: isAtRest(found.groupState),
     members: found.members.map(({ memberId, clientId, memberAssignment }) => ({
@@ -52,8 +53,8 @@ export async function viewGroup(session: KafkaSession, group: string): Promise<G
   };
 }
 
-function refusal(session: KafkaSession, group: string, code: number): WaybillError {
-  if (isCoordinatorGone(code)) session.forgetCoordinator(group);
+function refusal(link: CoordinatorLink, group: string, code: number): WaybillError {
+  if (isCoordinatorGone(code)) link.moved();
   return code === codes.groupAuthorization
     ? new WaybillError("AUTH", `group "${group}": not allowed for this user`)
     : new WaybillError("CONNECTION", `group "${group}" cannot be described now (error ${code})`);

@@ -3,7 +3,6 @@ import type { KafkaSession } from "../session/session.ts";
 import { nameOf } from "./assignor.ts";
 import { readCommitNote } from "./commit-note.ts";
 import type { GroupPlaces } from "./group-places.ts";
-import { viewGroup } from "./group-view.ts";
 import { earliest, latest, listOffsets } from "./offsets-call.ts";
 import { readOneTime } from "./read-one.ts";
 
@@ -22,7 +21,7 @@ export async function inspectGroup(
     places.committed(group, parts),
     listOffsets(session, parts, earliest),
     listOffsets(session, parts, latest),
-    consumersOf(session, group, new Set(logs)),
+    consumersOf(places, group, new Set(logs)),
   ]);
   let depth = 0;
   const behind: { readonly part: (typeof parts)[number]; readonly offset: number }[] = [];
@@ -47,10 +46,10 @@ export async function inspectGroup(
   };
 }
 
-async function consumersOf(session: KafkaSession, group: string, logs: ReadonlySet<string>): Promise<Inspection["consumers"]> {
+async function consumersOf(places: GroupPlaces, group: string, logs: ReadonlySet<string>): Promise<Inspection["consumers"]> {
   const inFlight: Known = { unknown: "Kafka does not know it" };
   try {
-    const { members } = await viewGroup(session, group);
+    const { members } = await places.view(group);
     return members
       .filter(({ parts }) => parts.some(({ topic }) => logs.has(topic)))
       .map(({ memberId, clientId }) => ({ id: `${clientId} ${memberId}`, inFlight }));

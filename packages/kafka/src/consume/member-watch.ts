@@ -1,12 +1,14 @@
 import { WaybillError } from "@waybill/core";
 import type { KafkaSession } from "../session/session.ts";
 import { nameOf } from "./assignor.ts";
+import type { CoordinatorLink } from "./coordinator-link.ts";
 import { viewGroup } from "./group-view.ts";
 import type { Membership } from "./membership.ts";
 
 export interface MemberWatchOptions {
   readonly session: KafkaSession;
   readonly group: string;
+  readonly link: CoordinatorLink;
   readonly membership: Membership;
   /** What the coordinator told us last. */
   readonly target: () => ReadonlySet<string>;
@@ -18,7 +20,7 @@ export interface MemberWatchOptions {
 const looks = 2;
 
 /** Compares the coordinator's view of our member with ours: a member that it does not have is attached to nothing. Returns how to stop. */
-export function watchMember({ session, group, membership, target, estranged }: MemberWatchOptions): () => void {
+export function watchMember({ session, group, link, membership, target, estranged }: MemberWatchOptions): () => void {
   let closed = false;
 
   async function run(): Promise<void> {
@@ -31,7 +33,7 @@ export function watchMember({ session, group, membership, target, estranged }: M
         strange = 0;
         continue;
       }
-      const known = await viewGroup(session, group).catch(() => undefined);
+      const known = await viewGroup(link, group, session.settings.groupProtocol).catch(() => undefined);
       if (closed) return;
       if (known === undefined || !known.isStable || membership.identity !== identity) continue;
       const ours = [...target()].toSorted().join(" ");

@@ -3,6 +3,7 @@ import { WaybillError } from "@waybill/core";
 import { call } from "../session/call.ts";
 import type { KafkaSession } from "../session/session.ts";
 import { nameOf, type TopicPartition } from "./assignor.ts";
+import { briefly } from "./briefly.ts";
 import { codes, isCoordinatorGone } from "./codes.ts";
 import type { CoordinatorLink } from "./coordinator-link.ts";
 
@@ -76,9 +77,10 @@ async function listFrom(
     name,
     partitions: partitions.map((partitionIndex) => ({ partitionIndex, currentLeaderEpoch: -1, timestamp: BigInt(time) })),
   }));
-  const connection = await session.connectionTo(leader, { name: "offsets" });
   // Committed messages alone: an open transaction is not the end.
-  const answer = await call(listOffsetsV7.api, connection, -1, 1, topics);
+  const answer = await briefly(session, "offsets", async () =>
+    call(listOffsetsV7.api, await session.connectionTo(leader, { name: "offsets" }), -1, 1, topics),
+  );
   return answer.topics.flatMap(({ name, partitions }) =>
     partitions.map(({ partitionIndex, offset, errorCode }) => {
       if (errorCode === 0) return [nameOf({ topic: name, partition: partitionIndex }), Number(offset)] as const;

@@ -2,6 +2,7 @@ import { WaybillError } from "@waybill/core";
 import { call } from "../session/call.ts";
 import type { KafkaSession } from "../session/session.ts";
 import { nameOf, type TopicPartition } from "./assignor.ts";
+import { briefly } from "./briefly.ts";
 import { fetchApi, type Fetched } from "./fetch-call.ts";
 
 const waitMs = 0;
@@ -14,9 +15,10 @@ export async function fetchOnce(session: KafkaSession, part: TopicPartition, off
     session.forgetTopic(part.topic);
     throw new WaybillError("CONNECTION", `${nameOf(part)} has no leader now`);
   }
-  const connection = await session.connectionTo(leader, { name: "offsets" });
   const asked = { maxWaitMs: waitMs, maxBytes, parts: [{ topicId: topic.topicId, partition: part.partition, offset, maxBytes }] };
-  const answer = await call(fetchApi, connection, asked);
+  const answer = await briefly(session, "offsets", async () =>
+    call(fetchApi, await session.connectionTo(leader, { name: "offsets" }), asked),
+  );
   const [fetched] = answer.parts;
   if (fetched === undefined || fetched.errorCode !== 0) {
     session.forgetTopic(part.topic);
