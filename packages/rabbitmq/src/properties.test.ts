@@ -31,9 +31,10 @@ function raw(properties: Record<string, unknown>, content = Buffer.from("{}"), r
 }
 
 test("properties of AMQP come before headers", () => {
-  const { headers, ...rest } = toProperties(message, {}, true);
+  const properties: object = toProperties(message, {}, true);
+  const { headers, ...rest } = properties as { readonly headers?: object };
   assert.deepEqual(rest, { messageId: "m-1", contentType: "application/json", timestamp: 1_700_000_000, deliveryMode: 2 });
-  assert.deepEqual({ ...(headers as object) }, { tenant: "a", "waybill-key": "k", "waybill-time": "1700000000123" });
+  assert.deepEqual({ ...headers }, { tenant: "a", "waybill-key": "k", "waybill-time": "1700000000123" });
 });
 
 test("a message of another client is read as far as it goes", () => {

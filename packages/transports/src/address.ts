@@ -67,7 +67,10 @@ export function hostList(address: Address): {
   const colon = user.indexOf(":");
   if (colon < 1) throw new WaybillError("CONFIG", "transport URL: expected user:password before the @");
   try {
-    return { credentials: { username: decodeURIComponent(user.slice(0, colon)), password: decodeURIComponent(user.slice(colon + 1)) }, hosts };
+    return {
+      credentials: { username: decodeURIComponent(user.slice(0, colon)), password: decodeURIComponent(user.slice(colon + 1)) },
+      hosts,
+    };
   } catch {
     throw new WaybillError("CONFIG", "transport URL: a percent sign of the credentials is written %25");
   }

@@ -17,7 +17,7 @@ async function refusal(url: string): Promise<string> {
 }
 
 test("each scheme opens its transport", async () => {
-  assert.deepEqual(schemes, ["amqp", "amqps", "embedded", "kafka", "memory"]);
+  assert.deepEqual(schemes, ["amqp", "amqps", "embedded", "kafka", "memory", "rabbitmq"]);
   const log = await openTransport("memory:?shape=log&partitions=3");
   assert.equal(log.capabilities().revocation.level, "native");
   const directory = mkdtempSync(join(tmpdir(), "transports-"));
@@ -34,7 +34,12 @@ test("each scheme opens its transport", async () => {
 });
 
 test("a Kafka URL has several hosts, and credentials", async () => {
-  for (const url of ["kafka:", "kafka://a:9092,b", "kafka:a:9092", "kafka://user:p%40ss@a:9092,b:9093?tls=true&sasl=scram-sha-512&compression=lz4"]) {
+  for (const url of [
+    "kafka:",
+    "kafka://a:9092,b",
+    "kafka:a:9092",
+    "kafka://user:p%40ss@a:9092,b:9093?tls=true&sasl=scram-sha-512&compression=lz4",
+  ]) {
     const transport = await openTransport(url);
     assert.equal(transport.name, "kafka");
     await transport.close();
@@ -51,8 +56,21 @@ test("a Kafka URL has several hosts, and credentials", async () => {
   assert.match(await refusal("kafka://user:secret@a:9092?sasl=kerberos"), /mechanism/);
 });
 
+test("a URL of RabbitMQ names its hosts, and what its queues are", async () => {
+  for (const scheme of ["rabbitmq", "amqp", "amqps"]) {
+    const classic = await openTransport(`${scheme}://user:p%40ss@one:5671,[::1]:5672/my%2Fhost?queue=classic&heartbeat=20s`);
+    assert.equal(classic.name, "rabbitmq");
+    assert.equal(classic.capabilities().attempts.level, "none", "the queues are classic");
+  }
+  assert.equal((await openTransport("amqp://127.0.0.1")).capabilities().attempts.level, "native");
+  assert.match(await refusal("amqp://one,two:x"), /rabbitmq\.url\[1\]/);
+  assert.match(await refusal("amqp://one?queue=round"), /rabbitmq\.queue\.type/);
+  assert.match(await refusal("amqp:"), /rabbitmq\.url/);
+});
+
 test("an unknown scheme is refused, and the known ones are named", async () => {
-  for (const url of ["carrier-pigeon:coop", "constructor:x", "hasOwnProperty:x"]) assert.match(await refusal(url), /embedded:, kafka:, memory:/);
+  for (const url of ["carrier-pigeon:coop", "constructor:x", "hasOwnProperty:x"])
+    assert.match(await refusal(url), /embedded:, kafka:, memory:/);
 });
 
 test("what is no URL, no path or no option is refused", async () => {

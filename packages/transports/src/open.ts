@@ -9,6 +9,7 @@ const table: Readonly<Record<string, (address: Address) => Promise<Transport>>> 
   },
   amqp: openRabbitmq,
   amqps: openRabbitmq,
+  rabbitmq: openRabbitmq,
   kafka: openKafka,
   async memory(address) {
     const { memory } = await import("@waybill/core");
@@ -17,10 +18,21 @@ const table: Readonly<Record<string, (address: Address) => Promise<Transport>>> 
   },
 };
 
-/** The adapter reads the rest of the URL: user, hosts, virtual host. */
+/**
+ * `amqp://user:password@host:5672,host:5672/vhost?queue=classic`: several hosts are nodes of one cluster, and `queue` is the type
+ * of the queues. The adapter reads what stands between the scheme and the `?`.
+ */
 async function openRabbitmq(address: Address): Promise<Transport> {
   const { rabbitmq } = await import("@waybill/rabbitmq");
-  return rabbitmq({ ...optionsOf(address), url: `${address.scheme}:${address.rest}` });
+  const { queue: type, ...options } = optionsOf(address);
+  const [, user = "", hosts = "", path = ""] = /^\/\/((?:[^/]*@)?)([^/]*)(.*)$/.exec(address.rest) ?? [];
+  const scheme = address.scheme === "amqps" ? "amqps" : "amqp";
+  const url = hosts.split(",").map((host) => `${scheme}://${user}${host}${path}`);
+  return rabbitmq({
+    ...options,
+    ...(type === undefined ? {} : { queue: { type: type as "quorum" } }),
+    url: url.length === 1 ? String(url[0]) : url,
+  });
 }
 
 /** `kafka://user:password@host:9092,host:9092?sasl=scram-sha-512&tls=true`; without `sasl` a user logs in by `plain`. */
