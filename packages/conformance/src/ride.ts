@@ -5,6 +5,7 @@ import type { Verdict } from "./anomalies.ts";
 import { openBus, watched } from "./buses.ts";
 import { used } from "./cases/bus-publish.ts";
 import { assertValid } from "./crash-run.ts";
+import type { HistoryRecord } from "./history.ts";
 import { handleMiddleware } from "./recorder.ts";
 import type { Rig } from "./rig.ts";
 import type { Broker } from "./target.ts";
@@ -36,6 +37,7 @@ export interface Rode {
 /** How long a target may take to work again after a fault (C01). */
 export const recoverMs = 10_000;
 const gapMs = 4;
+const quietMs = 500;
 const maxGrowthMiB = 64;
 
 /**
@@ -98,6 +100,7 @@ export async function ride(rig: Rig, { broker, harms, others = 0, order = false 
   }
   await rig.within("every publish is settled", publisher.stop(), 15_000);
   await rig.until("all that was confirmed", () => publisher.confirmed().every((number) => handled.has(number)), 20_000);
+  await rig.until("the rest of what is kept", drained(watch.records, topic), 20_000);
   await Promise.all([consumer.close({ drain: "5s" }), producer.close({ drain: "5s" })]);
   const verdict = watch.verdict();
   assertValid(verdict);
@@ -105,6 +108,22 @@ export async function ride(rig: Rig, { broker, harms, others = 0, order = false 
   assert.deepEqual(slow, [], `working again took more than ${recoverMs} ms`);
   rig.saw(verdict.counts.ok);
   return { verdict, recoveredMs };
+}
+
+/** Nothing has come for a while, and all that came was handled: also what nobody had confirmed. */
+function drained(records: readonly HistoryRecord[], topic: string): () => boolean {
+  const open = new Set<string>();
+  let [read, since] = [0, performance.now()];
+  return () => {
+    for (; read < records.length; read += 1) {
+      const record = records[read];
+      if (record?.f !== "delivery" || record.dest !== topic) continue;
+      if (record.type === "delivered") open.add(record.msg);
+      else if (record.type === "handled-ok") open.delete(record.msg);
+      since = performance.now();
+    }
+    return open.size === 0 && performance.now() - since > quietMs;
+  };
 }
 
 /** Each of the subscriptions that had nothing to do hears one message. */
