@@ -22,7 +22,7 @@ async function bare<T>(work: (channel: ConfirmChannel) => Promise<T>): Promise<T
 }
 
 /** A schema that takes whatever it is given. */
-function any<T>(): StandardSchema<T> {
+function anything<T>(): StandardSchema<T> {
   return { "~standard": { version: 1, vendor: "test", validate: (value) => ({ value: value as T }) } };
 }
 
@@ -117,8 +117,8 @@ test("a command without a destination is a definite error, and the connection go
 });
 
 test("requests are answered by direct reply-to, and one that nobody takes is an error", async () => {
-  const quote = request(unique("quote"), { request: any<{ readonly sku: string }>(), reply: any<{ readonly price: number }>() });
-  const nobody = request(unique("nobody"), { request: any<number>(), reply: any<number>() });
+  const quote = request(unique("quote"), { request: anything<{ readonly sku: string }>(), reply: anything<{ readonly price: number }>() });
+  const nobody = request(unique("nobody"), { request: anything<number>(), reply: anything<number>() });
   const asking = server.bus();
   const answering = server.bus();
   answering.reply(quote, { group: "pricing" }, ({ sku }) => ({ price: sku.length }));
