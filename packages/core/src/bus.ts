@@ -270,7 +270,7 @@ export function createBus<T extends Transport>(options: BusOptions<T>): Bus<T> {
       });
     },
     transact: (store: Store, work: (ctx: never) => Promise<unknown>) =>
-      transactWith({ store, transport, publishing, wire, mustBeOpen, relays }, work as never),
+      transactWith({ clock, store, transport, publishing, wire, mustBeOpen, relays }, work as never),
     start,
     close,
     status: (): BusStatus => {

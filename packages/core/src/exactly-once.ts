@@ -1,10 +1,10 @@
 import type { Attempt } from "./attempt.ts";
 import { alreadyApplied, lostMeanwhile, Postponed, settledByTransaction } from "./run-outcome.ts";
 import type { Clock } from "./clock.ts";
-import { withDeadline } from "./deadline.ts";
 import { isWaybillError, WaybillError } from "./errors.ts";
-import type { Store, StoreTransaction } from "./store/store.ts";
-import type { Delivery, Message, Subscription, Transaction, Transport } from "./transport.ts";
+import type { Store } from "./store/store.ts";
+import { createTransactionSteps, type Unit } from "./transaction-steps.ts";
+import type { Delivery, Message, Subscription, Transport } from "./transport.ts";
 
 /**
  * Exactly-once effect: the handler's writes, the inbox rows and what it publishes commit in one transaction of the store,
@@ -24,15 +24,6 @@ export interface ExactlyOnce {
 /** How each attempt ended, where `run` did not throw. */
 export type Outcome = "acknowledge" | "acknowledged";
 
-interface Unit {
-  readonly transaction: Transaction;
-  readonly store: StoreTransaction | undefined;
-  readonly outgoing: Message[];
-}
-
-/** For the last steps of a transaction. */
-const commitMs = 30_000;
-
 export interface ExactlyOnceOptions {
   readonly clock: Clock;
   readonly store: Store | "transport";
@@ -45,50 +36,35 @@ export interface ExactlyOnceOptions {
 }
 
 export function createExactlyOnce(options: ExactlyOnceOptions): ExactlyOnce {
-  const { transport, scopeOf } = options;
+  const { clock, transport, scopeOf, toBytes } = options;
   const store = options.store === "transport" ? undefined : options.store;
-  const joined = store === undefined || store.joins(transport);
-
-  async function begin(signal: AbortSignal): Promise<Unit> {
-    if (store !== undefined) {
-      const transaction = store.begin({ signal });
-      return { transaction, store: transaction, outgoing: [] };
-    }
-    const begun = await transport.begin?.({ signal });
-    if (begun === undefined) throw new WaybillError("CAPABILITY", `${transport.name} has no transactions`);
-    return { transaction: begun, store: undefined, outgoing: [] };
-  }
+  const steps = createTransactionSteps({ clock, store, transport, toBytes });
+  const { joined, bounded } = steps;
 
   async function run(attempts: readonly Attempt[], work: () => unknown): Promise<Outcome> {
     const lead = attempts[0] as Attempt;
-    const unit = await begin(lead.signal).catch(postpone);
+    const unit = await steps.begin(lead.signal).catch(postpone);
     for (const attempt of attempts) attempt.transaction = unit;
     try {
       await work();
     } catch (error) {
       const failure = attempts.some(({ verdict }) => verdict !== undefined) ? undefined : unit.store?.failure;
-      await unit.transaction.rollback();
+      await steps.rollback(unit);
       throw failure === undefined ? error : new Postponed(failure);
     }
     if (attempts.some((attempt) => attempt.ended || attempt.verdict !== undefined)) {
-      await unit.transaction.rollback();
+      await steps.rollback(unit);
       throw new WaybillError("STALE_ATTEMPT", "the attempt ended before its transaction was committed");
     }
+    // From here on the handler's time-out does not reach; the steps are bounded themselves.
     for (const attempt of attempts) attempt.committing = true;
     try {
       await bounded(complete(unit, attempts));
     } catch (error) {
-      await unit.transaction.rollback();
+      await steps.rollback(unit);
       throw isWaybillError(error, "TX_UNKNOWN") ? new Postponed(error) : error;
     }
     return commit(unit, attempts);
-  }
-
-  /** The handler's time-out does not reach here. */
-  async function bounded(work: Promise<void>): Promise<void> {
-    const inTime = await withDeadline(work, commitMs, options.clock);
-    if (!inTime) throw new WaybillError("TX_UNKNOWN", `${store?.name ?? transport.name} did not answer within ${commitMs} ms`);
-    await work;
   }
 
   async function complete(unit: Unit, attempts: readonly Attempt[]): Promise<void> {
@@ -104,13 +80,10 @@ export function createExactlyOnce(options: ExactlyOnceOptions): ExactlyOnce {
   }
 
   async function publish(unit: Unit, attempts: readonly Attempt[]): Promise<void> {
-    if (!joined && unit.store !== undefined) {
-      await unit.store.enqueue(unit.outgoing.map(options.toBytes)).catch(postponeStore);
-      return;
-    }
     const { signal } = attempts[0] as Attempt;
-    const outcomes = await transport.publish(unit.outgoing, { signal, tx: unit.transaction });
-    for (const outcome of outcomes) if (!outcome.ok) throw counted(outcome.error) ? outcome.error : new Postponed(outcome.error);
+    const sent = steps.publish(unit, signal);
+    const refused = await (joined ? sent : sent.catch(postponeStore));
+    if (refused !== undefined) throw counted(refused) ? refused : new Postponed(refused);
   }
 
   async function acknowledge(unit: Unit, attempts: readonly Attempt[]): Promise<void> {

@@ -1,12 +1,15 @@
 import type { PublishChoices, Published } from "./bus-types.ts";
+import type { Clock } from "./clock.ts";
 import type { Contract } from "./contract.ts";
 import type { Publishing } from "./publishing.ts";
 import type { Relays } from "./relays.ts";
 import type { Store } from "./store/store.ts";
-import type { Message, Transport } from "./transport.ts";
+import { createTransactionSteps } from "./transaction-steps.ts";
+import type { Transport } from "./transport.ts";
 import type { Wire } from "./wire.ts";
 
 export interface TransactHost {
+  readonly clock: Clock;
   readonly store: Store;
   readonly transport: Transport;
   readonly publishing: Publishing;
@@ -22,26 +25,25 @@ export interface TransactContext {
 
 /** The outbox for code that is no handler: what `work` writes and what it publishes commit together, or neither does. */
 export async function transactWith(host: TransactHost, work: (ctx: TransactContext) => Promise<unknown>): Promise<unknown> {
-  const { store, transport, publishing, wire } = host;
+  const { clock, store, transport, publishing, wire } = host;
   host.mustBeOpen();
   await host.relays.ensure(store);
-  const transaction = store.begin({ signal: new AbortController().signal });
-  const outgoing: Message[] = [];
+  const steps = createTransactionSteps({ clock, store, transport, toBytes: wire.toBytes });
+  const { signal } = new AbortController();
+  const unit = await steps.begin(signal);
   try {
     const result = await work({
       get tx() {
-        return transaction.tx;
+        return unit.store?.tx;
       },
-      publish: (contract, body, choices) => publishing.publishInto((message) => outgoing.push(message), contract, body, choices),
+      publish: (contract, body, choices) => publishing.publishInto((message) => unit.outgoing.push(message), contract, body, choices),
     });
-    if (outgoing.length > 0 && store.joins(transport)) {
-      const outcomes = await transport.publish(outgoing, { signal: new AbortController().signal, tx: transaction });
-      for (const outcome of outcomes) if (!outcome.ok) throw outcome.error;
-    } else if (outgoing.length > 0) await transaction.enqueue(outgoing.map(wire.toBytes));
-    await transaction.commit();
+    const refused = await steps.bounded(steps.publish(unit, signal));
+    if (refused !== undefined) throw refused;
+    await steps.bounded(unit.transaction.commit());
     return result;
   } catch (error) {
-    await transaction.rollback();
+    await steps.rollback(unit);
     throw error;
   }
 }
