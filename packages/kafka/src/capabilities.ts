@@ -11,7 +11,7 @@ const given: Readonly<Record<CapabilityName, Capability>> = {
   mandatory: emulated("a topic that exists; Kafka does not say who will read it"),
   headers: native,
   tombstone: native,
-  delay: emulated("the group's own retry topic keeps it until it is due"),
+  delay: emulated("who reads it waits: in the process, or for longer by a copy in a delay topic of the group"),
   expiry: emulated("passed over when it is read"),
   priority: none("a log is read in its order"),
   deduplication: none("Kafka keeps no ids; its idempotent producer stores a repeat of one write once. Use exactlyOnce"),

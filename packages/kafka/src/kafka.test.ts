@@ -1,7 +1,15 @@
 import assert from "node:assert/strict";
 import { pbkdf2Sync, randomBytes } from "node:crypto";
 import { after, before, test } from "node:test";
-import { Admin, alterUserScramCredentialsV0, Connection, Consumer, ConfigResourceTypes, IncrementalAlterConfigOperationTypes, Producer } from "@platformatic/kafka";
+import {
+  Admin,
+  alterUserScramCredentialsV0,
+  Connection,
+  Consumer,
+  ConfigResourceTypes,
+  IncrementalAlterConfigOperationTypes,
+  Producer,
+} from "@platformatic/kafka";
 import { startBroker, type RunningBroker } from "@waybill/brokers";
 import { createBus, event, isWaybillError, type Delivery, type Message, type Subscription, type TransportStatus } from "@waybill/core";
 import { kafka, type KafkaTransport } from "./kafka.ts";
@@ -33,7 +41,10 @@ const never = new AbortController().signal;
 const name = (label: string): string => `${label}.${randomBytes(4).toString("hex")}`;
 const address = (): string => `${broker.host}:${broker.port}`;
 
-async function connected(options: KafkaOptions = {}, onStatus: (status: TransportStatus) => void = () => undefined): Promise<KafkaTransport> {
+async function connected(
+  options: KafkaOptions = {},
+  onStatus: (status: TransportStatus) => void = () => undefined,
+): Promise<KafkaTransport> {
   const transport = kafka({ brokers: address(), ...options });
   open.add(transport);
   await transport.connect({ signal: AbortSignal.timeout(20_000), onStatus });
@@ -99,7 +110,7 @@ async function take(subscription: Subscription, count: number): Promise<readonly
 }
 
 async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
-  for (const deadline = performance.now() + 30_000; !(await condition()); ) {
+  for (const deadline = performance.now() + 30_000; !(await condition());) {
     assert(performance.now() < deadline, `${what}: not in time`);
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
@@ -110,7 +121,9 @@ for (const compression of ["none", "gzip", "snappy", "lz4", "zstd"] as const sat
     const transport = await connected({ compression });
     const topic = name("codec");
     // Above the size from which the slow codecs work in another thread.
-    const sent = Array.from({ length: 100 }, (_, at) => message(topic, { key: `k${at}`, body: Buffer.alloc(1_000, at), headers: { at: String(at) } }));
+    const sent = Array.from({ length: 100 }, (_, at) =>
+      message(topic, { key: `k${at}`, body: Buffer.alloc(1_000, at), headers: { at: String(at) } }),
+    );
     await publish(transport, sent);
 
     const consumer = new Consumer({ clientId: "foreign", groupId: name("g"), bootstrapBrokers: [address()] });
@@ -135,7 +148,10 @@ for (const compression of ["none", "gzip", "snappy", "lz4", "zstd"] as const sat
     await producer.send({ messages, acks: -1, compression });
     await producer.close();
     const got = await take(await read(transport, theirs), sent.length);
-    assert.deepEqual(new Map(got.map(({ message: { key, body } }) => [key, Buffer.from(body as Uint8Array)])), new Map(sent.map(({ key, body }) => [key, body as Buffer])));
+    assert.deepEqual(
+      new Map(got.map(({ message: { key, body } }) => [key, Buffer.from(body as Uint8Array)])),
+      new Map(sent.map(({ key, body }) => [key, body as Buffer])),
+    );
   });
 }
 
@@ -172,10 +188,21 @@ test("a message above the topic's own limit is refused for certain, alone, also 
   await admin.incrementalAlterConfigs({ resources: [{ resourceType: ConfigResourceTypes.TOPIC, resourceName: topic, configs }] });
   await admin.close();
   await until("the new limit", async () => (await refusal(transport, message(topic, { body }))) === "TOO_LARGE definite");
-  const outcomes = await transport.publish([message(topic), message(topic, { body }), message(topic), ...Array.from({ length: 30 }, () => message(topic, { body: Buffer.alloc(1_000) }))], {
-    signal: never,
-  });
-  assert.deepEqual(outcomes.map(({ ok }) => ok), [true, false, ...Array.from({ length: 31 }, () => true)]);
+  const outcomes = await transport.publish(
+    [
+      message(topic),
+      message(topic, { body }),
+      message(topic),
+      ...Array.from({ length: 30 }, () => message(topic, { body: Buffer.alloc(1_000) })),
+    ],
+    {
+      signal: never,
+    },
+  );
+  assert.deepEqual(
+    outcomes.map(({ ok }) => ok),
+    [true, false, ...Array.from({ length: 31 }, () => true)],
+  );
 });
 
 test("a topic is made with what the options say; without leave to make it, that is an error", async () => {
@@ -191,7 +218,10 @@ test("a topic is made with what the options say; without leave to make it, that 
   await publish(made, [message(topic)]);
   const strict = await connected({ createTopics: false });
   assert.equal(await refusal(strict, message(name("absent"))), "UNROUTABLE definite");
-  assert.deepEqual(await strict.check?.({ topics: [topic, "absent"], groups: [{ topic, group: "nobody" }] }), ["topic absent", `group nobody of topic ${topic}`]);
+  assert.deepEqual(await strict.check?.({ topics: [topic, "absent"], groups: [{ topic, group: "nobody" }] }), [
+    "topic absent",
+    `group nobody of topic ${topic}`,
+  ]);
   await assert.rejects(async () => strict.declare?.({ topics: ["absent"], groups: [] }), { code: "TOPOLOGY" });
 });
 
@@ -211,7 +241,9 @@ test("names and options that Kafka does not take are refused for certain", async
 
 test("while the broker is frozen a publish is indefinite in time; afterwards all goes on, and nothing is stored twice by itself", async () => {
   const statuses: TransportStatus[] = [];
-  const transport = await connected({ deliveryTimeout: "1s", requestTimeout: "2s", connectTimeout: "1s", watchEvery: "500ms" }, (status) => statuses.push(status));
+  const transport = await connected({ deliveryTimeout: "1s", requestTimeout: "2s", connectTimeout: "1s", watchEvery: "500ms" }, (status) =>
+    statuses.push(status),
+  );
   const topic = name("frozen");
   await publish(transport, [message(topic, { id: "before" })]);
   const [node] = broker.nodes;
@@ -230,13 +262,17 @@ test("while the broker is frozen a publish is indefinite in time; afterwards all
   await until("publishing goes on", async () => (await refusal(transport, message(topic, { id: "after" }))) === "ok");
   await until("it says so", () => statuses.at(-1) === "connected");
   const got = await take(await read(transport, topic), 2);
-  for (const id of ["before", "during", "after"]) assert(got.filter((delivery) => delivery.message.id === id).length <= 1, `${id} is there twice`);
+  for (const id of ["before", "during", "after"])
+    assert(got.filter((delivery) => delivery.message.id === id).length <= 1, `${id} is there twice`);
 });
 
 test("connecting while no broker is there is an error that is worth another try, within the time-out", async () => {
   const transport = kafka({ brokers: ["127.0.0.1:1", "127.0.0.1:2"], connectTimeout: "500ms" });
   const begun = performance.now();
-  await assert.rejects(transport.connect({ signal: never, onStatus: () => undefined }), (error) => isWaybillError(error, "CONNECTION") && error.retryable);
+  await assert.rejects(
+    transport.connect({ signal: never, onStatus: () => undefined }),
+    (error) => isWaybillError(error, "CONNECTION") && error.retryable,
+  );
   assert(performance.now() - begun < 5_000);
   const stopped = new AbortController();
   const connecting = transport.connect({ signal: stopped.signal, onStatus: () => undefined });
@@ -247,13 +283,22 @@ test("connecting while no broker is there is an error that is worth another try,
 
 test("wrong credentials end the start at once, right ones are let in, and no error repeats them", async () => {
   const secured = `${broker.host}:${broker.nodes[0]?.ports["client1"]}`;
-  const login = (mechanism: "plain" | "scram-sha-256" | "scram-sha-512", password: string) => ({ brokers: secured, sasl: { mechanism, username: "alice", password } });
+  const login = (mechanism: "plain" | "scram-sha-256" | "scram-sha-512", password: string) => ({
+    brokers: secured,
+    sasl: { mechanism, username: "alice", password },
+  });
   const connection = new Connection("admin");
   await connection.connect(broker.host, broker.port);
   const iterations = 4_096;
   const upsertions = (["sha256", "sha512"] as const).map((digest, at) => {
     const salt = randomBytes(16);
-    return { name: "alice", mechanism: at + 1, iterations, salt, saltedPassword: pbkdf2Sync("wonderland", salt, iterations, at === 0 ? 32 : 64, digest) };
+    return {
+      name: "alice",
+      mechanism: at + 1,
+      iterations,
+      salt,
+      saltedPassword: pbkdf2Sync("wonderland", salt, iterations, at === 0 ? 32 : 64, digest),
+    };
   });
   for (const each of upsertions) await alterUserScramCredentialsV0.api.async(connection, [], [each]);
   await connection.close();

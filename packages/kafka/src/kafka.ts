@@ -122,6 +122,8 @@ export function kafka(options: KafkaOptions = {}): KafkaTransport {
 }
 
 function refuseAll(count: number, closed: boolean): readonly PublishOutcome[] {
-  const error = closed ? new WaybillError("CLOSED", "the transport is closed") : new WaybillError("NOT_STARTED", "the transport is not connected");
+  const error = closed
+    ? new WaybillError("CLOSED", "the transport is closed")
+    : new WaybillError("NOT_STARTED", "the transport is not connected");
   return Array.from({ length: count }, () => ({ ok: false, error }));
 }

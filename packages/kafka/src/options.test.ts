@@ -26,7 +26,10 @@ test("every option has its default", () => {
 });
 
 test("brokers in all their forms", () => {
-  const of = (brokers: string | readonly string[]): string => readOptions({ brokers }).brokers.map(({ host, port }) => `${host} ${port}`).join(", ");
+  const of = (brokers: string | readonly string[]): string =>
+    readOptions({ brokers })
+      .brokers.map(({ host, port }) => `${host} ${port}`)
+      .join(", ");
   assert.equal(of("a:1,b"), "a 1, b 9092");
   assert.equal(of("kafka://a:1,b:2/"), "a 1, b 2");
   assert.equal(of(["a:1", "[::1]:2"]), "a 1, ::1 2");

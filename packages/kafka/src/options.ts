@@ -80,7 +80,7 @@ export interface KafkaOptions {
   readonly maxUnpackedBytes?: number;
   /** How often new topics of patterns are looked for, and the broker's view of our members is compared with ours. Default 5 s. */
   readonly watchEvery?: Duration;
-  /** Prefix of transactional ids; each process and transport needs its own. Default: a random one. */
+  /** The transactional id: whoever begins under it next fences this one. Each process needs its own. Default: a random one. */
   readonly transactionalId?: string;
   /** The broker aborts a transaction that is open for longer. Default 30 s. */
   readonly transactionTimeout?: Duration;

@@ -17,7 +17,16 @@ test("murmur2 gives what Kafka's Java client gives", () => {
 });
 
 test("murmur2 hashes the UTF-8 of a text, of any length", () => {
-  const texts = ["", "a", "ab", "é", "日本語", "\u{1F600}", "key-ü", ..."abcdefghijklmnopqrstuvwxyz".split("").map((_, at) => "x".repeat(at))];
+  const texts = [
+    "",
+    "a",
+    "ab",
+    "é",
+    "日本語",
+    "\u{1F600}",
+    "key-ü",
+    ..."abcdefghijklmnopqrstuvwxyz".split("").map((_, at) => "x".repeat(at)),
+  ];
   for (const text of texts) assert.equal(murmur2(text), clientMurmur2(Buffer.from(text)), text);
 });
 
@@ -35,5 +44,6 @@ test("crc32 is that of librdkafka", () => {
 
 test("a partition that a message names itself", () => {
   assert.equal(partitionIn({ partition: 3 }), 3);
-  for (const wrong of [undefined, null, {}, { partition: -1 }, { partition: 1.5 }, { partition: "1" }]) assert.equal(partitionIn(wrong), undefined);
+  for (const wrong of [undefined, null, {}, { partition: -1 }, { partition: 1.5 }, { partition: "1" }])
+    assert.equal(partitionIn(wrong), undefined);
 });

@@ -22,7 +22,15 @@ function scripted(answers: readonly Answer[], deliveryTimeout = 2_000, retryBack
   const writes: Write[] = [];
   const left = [...answers];
   const connection = {
-    send(apiKey: number, _version: number, createPayload: () => { readonly buffer: Buffer }, _parser: unknown, _a: unknown, _b: unknown, callback: (error: Error | null, answer?: unknown) => void) {
+    send(
+      apiKey: number,
+      _version: number,
+      createPayload: () => { readonly buffer: Buffer },
+      _parser: unknown,
+      _a: unknown,
+      _b: unknown,
+      callback: (error: Error | null, answer?: unknown) => void,
+    ) {
       if (apiKey === 22) return void setImmediate(callback, null, { errorCode: 0, producerId: 7n, producerEpoch: 0 });
       const payload = createPayload().buffer;
       const at = payload.indexOf(Buffer.from([0, 0, 0, 0, 0, 0, 0, 0]), 8);
@@ -52,7 +60,18 @@ function scripted(answers: readonly Answer[], deliveryTimeout = 2_000, retryBack
     const messages = Array.from({ length: count }, (): Message => {
       made += 1;
       const fields = { deliverAt: undefined, expiresAt: undefined, priority: undefined, replyTo: undefined, correlationId: undefined };
-      return { id: `m${made}`, topic: "t", group: undefined, key: "k", body: Buffer.from("b"), headers: {}, time: 0, mandatory: false, native: undefined, ...fields };
+      return {
+        id: `m${made}`,
+        topic: "t",
+        group: undefined,
+        key: "k",
+        body: Buffer.from("b"),
+        headers: {},
+        time: 0,
+        mandatory: false,
+        native: undefined,
+        ...fields,
+      };
     });
     const queue: PartitionQueue = {
       topic: "t",
@@ -79,14 +98,26 @@ test("numbers go on from write to write", async () => {
   const { publish, writes } = scripted([]);
   assert.equal(all(await publish(3)), "ok, ok, ok");
   assert.equal(all(await publish(2)), "ok, ok");
-  assert.deepEqual(writes.map(({ sequence }) => sequence), [0, 3]);
+  assert.deepEqual(
+    writes.map(({ sequence }) => sequence),
+    [0, 3],
+  );
 });
 
 test("a write that got no answer is repeated with its own number, and the broker's 'I have it' is an ok", async () => {
   const { publish, writes } = scripted(["lost", codes.notLeaderOrFollower, "lost", codes.duplicateSequenceNumber]);
   assert.equal(all(await publish(2)), "ok, ok");
   assert.equal(all(await publish(1)), "ok");
-  assert.deepEqual(writes.map(({ epoch, sequence }) => [epoch, sequence]), [[0, 0], [0, 0], [0, 0], [0, 0], [0, 2]]);
+  assert.deepEqual(
+    writes.map(({ epoch, sequence }) => [epoch, sequence]),
+    [
+      [0, 0],
+      [0, 0],
+      [0, 0],
+      [0, 0],
+      [0, 2],
+    ],
+  );
 });
 
 test("what nobody knows in time is indefinite, and the next write begins a new epoch, which fences it", async () => {
@@ -94,7 +125,14 @@ test("what nobody knows in time is indefinite, and the next write begins a new e
   assert.equal(all(await publish(1)), "ok");
   assert.equal(all(await publish(2)), "PUBLISH_TIMEOUT indefinite, PUBLISH_TIMEOUT indefinite");
   assert.equal(all(await publish(1)), "ok");
-  assert.deepEqual(writes.map(({ epoch, sequence }) => [epoch, sequence]), [[0, 0], [0, 1], [1, 0]]);
+  assert.deepEqual(
+    writes.map(({ epoch, sequence }) => [epoch, sequence]),
+    [
+      [0, 0],
+      [0, 1],
+      [1, 0],
+    ],
+  );
 });
 
 test("a refusal after a try without an answer is still indefinite; without one it is definite", async () => {
@@ -106,29 +144,49 @@ test("a refusal after a try without an answer is still indefinite; without one i
 test("a refusal that will not pass is definite; no leader until the end as well", async () => {
   const refused = scripted([codes.invalidTopic]);
   assert.equal(all(await refused.publish(1)), "NAME definite");
-  const headless = scripted(Array.from({ length: 10 }, () => codes.notLeaderOrFollower), 300, 200);
+  const headless = scripted(
+    Array.from({ length: 10 }, () => codes.notLeaderOrFollower),
+    300,
+    200,
+  );
   assert.equal(all(await headless.publish(1)), "CONNECTION definite");
 });
 
 test("stored, and not by enough replicas: sent again under its number", async () => {
   const { publish, writes } = scripted([codes.notEnoughReplicasAfterAppend, codes.none]);
   assert.equal(all(await publish(1)), "ok");
-  assert.deepEqual(writes.map(({ sequence }) => sequence), [0, 0]);
+  assert.deepEqual(
+    writes.map(({ sequence }) => sequence),
+    [0, 0],
+  );
 });
 
 test("a batch that is too large is halved until what is too large is alone, and keeps the order", async () => {
   const tooLarge = codes.messageTooLarge;
   const { publish, writes } = scripted([tooLarge, tooLarge, codes.none, tooLarge, codes.none, codes.none]);
   assert.equal(all(await publish(4)), "ok, TOO_LARGE definite, ok, ok");
-  assert.deepEqual(writes.map(({ ids }) => ids.join(" ")), ["m1 m2 m3 m4", "m1 m2", "m1", "m2", "m3", "m4"]);
-  assert.deepEqual(writes.map(({ sequence }) => sequence), [0, 0, 0, 1, 1, 2]);
+  assert.deepEqual(
+    writes.map(({ ids }) => ids.join(" ")),
+    ["m1 m2 m3 m4", "m1 m2", "m1", "m2", "m3", "m4"],
+  );
+  assert.deepEqual(
+    writes.map(({ sequence }) => sequence),
+    [0, 0, 0, 1, 1, 2],
+  );
 });
 
 test("a producer that the broker has forgotten goes on under a new epoch; what may be stored is not sent under it", async () => {
   const forgotten = scripted([codes.none, codes.unknownProducerId, codes.none]);
   await forgotten.publish(1);
   assert.equal(all(await forgotten.publish(1)), "ok");
-  assert.deepEqual(forgotten.writes.map(({ epoch, sequence }) => [epoch, sequence]), [[0, 0], [0, 1], [1, 0]]);
+  assert.deepEqual(
+    forgotten.writes.map(({ epoch, sequence }) => [epoch, sequence]),
+    [
+      [0, 0],
+      [0, 1],
+      [1, 0],
+    ],
+  );
   const doubtful = scripted(["lost", codes.outOfOrderSequenceNumber]);
   assert.equal(all(await doubtful.publish(1)), "CONNECTION_LOST indefinite");
   assert.equal(doubtful.writes.length, 2);

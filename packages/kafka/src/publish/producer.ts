@@ -137,7 +137,11 @@ export function createProducer(cluster: Cluster, name: string, transactional?: T
         batch.maybe = true;
         return { topic: queue.topic, partition: queue.partition, batch: batch.bytes };
       });
-      answer = await call(produceApi, connection, { timeoutMs: settings.deliveryTimeoutMs, transactionalId: transactional?.transactionalId ?? null, parts });
+      answer = await call(produceApi, connection, {
+        timeoutMs: settings.deliveryTimeoutMs,
+        transactionalId: transactional?.transactionalId ?? null,
+        parts,
+      });
     } catch (error) {
       // Perhaps it is not the leader any more.
       for (const { topic } of queues) cluster.forgetTopic(topic);
@@ -191,7 +195,14 @@ export function createProducer(cluster: Cluster, name: string, transactional?: T
   }
 
   async function begin(connection: Connection): Promise<Identity> {
-    const { errorCode, producerId, producerEpoch } = await call(initProducerIdV4.api, connection, null, settings.transactionTimeoutMs, -1n, -1);
+    const { errorCode, producerId, producerEpoch } = await call(
+      initProducerIdV4.api,
+      connection,
+      null,
+      settings.transactionTimeoutMs,
+      -1n,
+      -1,
+    );
     if (errorCode === codes.clusterAuthorizationFailed)
       throw new WaybillError("AUTH", "this user may not publish idempotently", { remedy: "grant IdempotentWrite, or Write on its topics" });
     if (errorCode !== codes.none) throw new WaybillError("CONNECTION", `the broker gave no producer id (error ${errorCode})`);
@@ -202,7 +213,12 @@ export function createProducer(cluster: Cluster, name: string, transactional?: T
     const packed = await packRecords(queue.messages, queue.done, queue.maxCount, maxBatchBytes, settings.compression);
     const { producerId, epoch, sequences } = current;
     const sequence = sequences.get(keyOf(queue)) ?? 0;
-    return { packed, bytes: batchOf(packed, { producerId, epoch, sequence, isTransactional: transactional !== undefined }), identity: current, maybe: false };
+    return {
+      packed,
+      bytes: batchOf(packed, { producerId, epoch, sequence, isTransactional: transactional !== undefined }),
+      identity: current,
+      maybe: false,
+    };
   }
 
   function advance(queue: PartitionQueue, { packed, identity: { sequences } }: Batch): void {
@@ -229,7 +245,8 @@ export function createProducer(cluster: Cluster, name: string, transactional?: T
       }
       queue.batch = undefined;
       const error = failure !== undefined && !failure.retryable ? failure : limit.error("definite", failure);
-      for (let index = queue.done; index < queue.messages.length; index += 1) outcomes[queue.indexes[index] as number] = { ok: false, error };
+      for (let index = queue.done; index < queue.messages.length; index += 1)
+        outcomes[queue.indexes[index] as number] = { ok: false, error };
       queue.done = queue.messages.length;
     }
   }

@@ -36,7 +36,12 @@ async function written(messages: readonly Message[], codec: Compression = "none"
 for (const codec of codecs) {
   test(`another client reads a batch that is packed by ${codec}`, async () => {
     const messages = Array.from({ length: 300 }, (_, at) =>
-      message({ id: `id-${at}`, key: at % 2 === 0 ? `key-${at}` : undefined, body: Buffer.alloc(at * 40, at % 256), time: 1_700_000_000_000 + (at % 7) - 3 }),
+      message({
+        id: `id-${at}`,
+        key: at % 2 === 0 ? `key-${at}` : undefined,
+        body: Buffer.alloc(at * 40, at % 256),
+        time: 1_700_000_000_000 + (at % 7) - 3,
+      }),
     );
     const batch = await written(messages, codec, 16_000_000);
     assert.equal(batch.records.length, messages.length);
@@ -50,7 +55,10 @@ for (const codec of codecs) {
       assert.equal(Number(batch.firstTimestamp + record.timestampDelta), was.time);
       assert.equal(record.key?.toString(), was.key);
       assert.deepEqual(record.value, was.body);
-      assert.deepEqual(record.headers.map(([name, value]) => [name?.toString(), value?.toString()]), [["waybill-id", was.id]]);
+      assert.deepEqual(
+        record.headers.map(([name, value]) => [name?.toString(), value?.toString()]),
+        [["waybill-id", was.id]],
+      );
     });
     assert.equal(Number(batch.maxTimestamp), Math.max(...messages.map(({ time }) => time)));
   });
@@ -76,7 +84,10 @@ test("a tombstone, an empty key and text of all kinds", async () => {
   assert.notEqual(records[0]?.key, undefined);
   const [, second] = records;
   assert.equal(second?.key?.toString(), "日本語-".repeat(20));
-  const read = Object.fromEntries(second?.headers.map(([name, value]) => [name?.toString(), value?.toString()]) ?? []) as Record<string, string>;
+  const read = Object.fromEntries(second?.headers.map(([name, value]) => [name?.toString(), value?.toString()]) ?? []) as Record<
+    string,
+    string
+  >;
   assert.deepEqual(read, {
     "waybill-id": "id-1",
     "waybill-deliver-at": "1",

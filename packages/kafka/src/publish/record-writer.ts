@@ -90,7 +90,10 @@ function writeRecord(bytes: Bytes, message: Message, offsetDelta: number, timeDe
 }
 
 /** A whole batch. https://kafka.apache.org/documentation/#recordbatch */
-export function batchOf({ count, codec, firstTime, maxTime, body }: Packed, { producerId, epoch, sequence, isTransactional }: Stamp): Buffer {
+export function batchOf(
+  { count, codec, firstTime, maxTime, body }: Packed,
+  { producerId, epoch, sequence, isTransactional }: Stamp,
+): Buffer {
   const batch = Buffer.allocUnsafe(headBytes + body.length);
   batch.writeBigInt64BE(0n, 0); // base offset: the broker's to give
   batch.writeInt32BE(batch.length - 12, 8);
@@ -108,4 +111,3 @@ export function batchOf({ count, codec, firstTime, maxTime, body }: Packed, { pr
   batch.writeUInt32BE(crc32c(batch.subarray(21)) >>> 0, 17);
   return batch;
 }
-

@@ -87,7 +87,7 @@ export async function openCluster(settings: Settings, clock: Clock, { signal, on
 
   /** Until close: looks whether the broker still answers, and connects again when it does not. */
   async function keep(first: Connection): Promise<void> {
-    for (let connection = first; ; ) {
+    for (let connection = first; ;) {
       control = connection;
       const reason = await untilLost(connection);
       control = undefined;
@@ -152,7 +152,8 @@ export async function openCluster(settings: Settings, clock: Clock, { signal, on
       if (control === undefined) throw new WaybillError("CONNECTION", "no broker can be reached");
       const { coordinators: found } = await call(findCoordinatorV4.api, control, keyTypes[kind], [group]);
       const one = found[0];
-      if (one?.errorCode === codes.groupAuthorizationFailed || one?.errorCode === codes.transactionalIdAuthorizationFailed) throw new WaybillError("AUTH", `this user may not use the ${kind} "${group}"`);
+      if (one?.errorCode === codes.groupAuthorizationFailed || one?.errorCode === codes.transactionalIdAuthorizationFailed)
+        throw new WaybillError("AUTH", `this user may not use the ${kind} "${group}"`);
       if (one === undefined || one.errorCode !== codes.none)
         throw new WaybillError("CONNECTION", `${kind} "${group}" has no coordinator yet (error ${one?.errorCode ?? "unknown"})`);
       nodeId = one.nodeId;

@@ -1,5 +1,12 @@
 import { isIP } from "node:net";
-import { Connection, SASLMechanisms, type AdminOptions, type ConnectionOptions, type SASLMechanismValue, type SASLOptions } from "@platformatic/kafka";
+import {
+  Connection,
+  SASLMechanisms,
+  type AdminOptions,
+  type ConnectionOptions,
+  type SASLMechanismValue,
+  type SASLOptions,
+} from "@platformatic/kafka";
 import { WaybillError } from "@waybill/core";
 import type { SaslOptions, Settings } from "../options.ts";
 import { placeOf, type BrokerAddress } from "./address.ts";

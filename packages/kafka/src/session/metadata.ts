@@ -139,7 +139,9 @@ function refusalOf(topic: string, errorCode: number): WaybillError {
       });
     case codes.topicAuthorizationFailed:
     case codes.clusterAuthorizationFailed:
-      return new WaybillError("AUTH", `this user may not create the topic "${topic}"`, { remedy: "create it, or let the user create topics" });
+      return new WaybillError("AUTH", `this user may not create the topic "${topic}"`, {
+        remedy: "create it, or let the user create topics",
+      });
     case codes.invalidPartitions:
     case codes.invalidConfig:
     case codes.policyViolation:

@@ -57,7 +57,8 @@ export function createTransactionCoordinator(session: KafkaSession, transactiona
         if (connection !== undefined) isDoubtful = true;
         session.forgetCoordinator(transactionalId, "transaction");
       }
-      if (code === codes.notCoordinator || code === codes.coordinatorNotAvailable) session.forgetCoordinator(transactionalId, "transaction");
+      if (code === codes.notCoordinator || code === codes.coordinatorNotAvailable)
+        session.forgetCoordinator(transactionalId, "transaction");
       if (code !== undefined && !later.has(code)) return { code, isDoubtful };
       const isOver = clock.monotonic() + againMs >= deadline;
       if (isOver || !(await session.pause(code === codes.concurrentTransactions ? againMs : settings.retryBackoffMs)))

@@ -94,55 +94,71 @@ test("transactions that are begun together wait for each other; one that nobody 
 });
 
 for (const groupProtocol of ["classic", "consumer"] as const) {
-  test(`E11 E13 read, process, write: one committed copy of each, while handlers fail, members come and go, the server is killed: ${groupProtocol}`, { timeout: 150_000 }, async () => {
-    const count = 600;
-    const input = real.unique("input");
-    const output = real.unique("output");
-    const options: KafkaOptions = { groupProtocol, topics: { partitions: 4 }, requestTimeout: "4s", connectTimeout: "2s" };
-    let failures = 0;
-    const start = async (): Promise<Bus> => {
-      const bus = createBus({ name: "rpw", transport: kafka({ brokers: real.address, ...options }) });
-      const failed = new Set<number>();
-      bus.subscribeBatch(
-        event<number>(input),
-        { group: "g", size: 10, within: 20, concurrency: 2, exactlyOnce: "transport", retry: { attempts: 1_000, backoff: fixed(10), inProcess: true } },
-        async (batch, ctx) => {
-          for (const { body } of batch) await ctx.publish(event<number>(output), body);
-          // After it has published: all of it has to go.
-          for (const { body } of batch) {
-            if (body % 10 !== 0 || failed.has(body)) continue;
-            failed.add(body);
-            failures += 1;
-            throw new Error("on purpose");
-          }
-        },
+  test(
+    `E11 E13 read, process, write: one committed copy of each, while handlers fail, members come and go, the server is killed: ${groupProtocol}`,
+    { timeout: 150_000 },
+    async () => {
+      const count = 600;
+      const input = real.unique("input");
+      const output = real.unique("output");
+      const options: KafkaOptions = { groupProtocol, topics: { partitions: 4 }, requestTimeout: "4s", connectTimeout: "2s" };
+      let failures = 0;
+      const start = async (): Promise<Bus> => {
+        const bus = createBus({ name: "rpw", transport: kafka({ brokers: real.address, ...options }) });
+        const failed = new Set<number>();
+        bus.subscribeBatch(
+          event<number>(input),
+          {
+            group: "g",
+            size: 10,
+            within: 20,
+            concurrency: 2,
+            exactlyOnce: "transport",
+            retry: { attempts: 1_000, backoff: fixed(10), inProcess: true },
+          },
+          async (batch, ctx) => {
+            for (const { body } of batch) await ctx.publish(event<number>(output), body);
+            // After it has published: all of it has to go.
+            for (const { body } of batch) {
+              if (body % 10 !== 0 || failed.has(body)) continue;
+              failed.add(body);
+              failures += 1;
+              throw new Error("on purpose");
+            }
+          },
+        );
+        await bus.start();
+        return bus;
+      };
+      const publisher = await real.open(options);
+      const buses = [await start()];
+      const feed = async (from: number, to: number): Promise<void> => {
+        const messages = Array.from({ length: to - from }, (_, at) =>
+          messageOf(input, { key: `k${(from + at) % 16}`, body: Buffer.from(String(from + at)) }),
+        );
+        await publishAll(publisher, messages);
+      };
+      const reader = await keep(await real.open(options), { topic: output, group: undefined, from: "earliest" }, false);
+      await feed(0, count / 3);
+      await until("the first", () => reader.got.length > 20, 60_000);
+      buses.push(await start());
+      await feed(count / 3, (2 * count) / 3);
+      const [node] = real.broker.nodes;
+      assert(node !== undefined);
+      await until("half", () => reader.got.length > count / 3, 60_000);
+      await node.kill();
+      await node.start();
+      buses.push(await start());
+      await buses.shift()?.close({ drain: "5s" });
+      await feed((2 * count) / 3, count);
+      await until("all of it", () => new Set(reader.got.map(({ message: { body } }) => String(body))).size >= count, 90_000);
+      for (const bus of buses) await bus.close({ drain: "5s" });
+      assert(failures > 0, "nothing was rolled back");
+      const seen = await committed(output, count);
+      assert.deepEqual(
+        seen.map(Number).toSorted((a, b) => a - b),
+        Array.from({ length: count }, (_, at) => at),
       );
-      await bus.start();
-      return bus;
-    };
-    const publisher = await real.open(options);
-    const buses = [await start()];
-    const feed = async (from: number, to: number): Promise<void> => {
-      const messages = Array.from({ length: to - from }, (_, at) => messageOf(input, { key: `k${(from + at) % 16}`, body: Buffer.from(String(from + at)) }));
-      await publishAll(publisher, messages);
-    };
-    const reader = await keep(await real.open(options), { topic: output, group: undefined, from: "earliest" }, false);
-    await feed(0, count / 3);
-    await until("the first", () => reader.got.length > 20, 60_000);
-    buses.push(await start());
-    await feed(count / 3, (2 * count) / 3);
-    const [node] = real.broker.nodes;
-    assert(node !== undefined);
-    await until("half", () => reader.got.length > count / 3, 60_000);
-    await node.kill();
-    await node.start();
-    buses.push(await start());
-    await buses.shift()?.close({ drain: "5s" });
-    await feed((2 * count) / 3, count);
-    await until("all of it", () => new Set(reader.got.map(({ message: { body } }) => String(body))).size >= count, 90_000);
-    for (const bus of buses) await bus.close({ drain: "5s" });
-    assert(failures > 0, "nothing was rolled back");
-    const seen = await committed(output, count);
-    assert.deepEqual(seen.map(Number).toSorted((a, b) => a - b), Array.from({ length: count }, (_, at) => at));
-  });
+    },
+  );
 }

@@ -131,7 +131,11 @@ export function createTransactions(session: KafkaSession): Transactions {
       return outcomes;
     }
 
-    async function takeOffsets(group: string, member: Parameters<OffsetTransaction["takeOffsets"]>[1], offsets: readonly TakenOffset[]): Promise<void> {
+    async function takeOffsets(
+      group: string,
+      member: Parameters<OffsetTransaction["takeOffsets"]>[1],
+      offsets: readonly TakenOffset[],
+    ): Promise<void> {
       const { producerId, epoch } = await open();
       if (!groups.has(group)) {
         await enlist(addOffsetsToTxnV3.api, ({ errorCode }) => errorCode, transactionalId, producerId, epoch, group);
@@ -144,7 +148,18 @@ export function createTransactions(session: KafkaSession): Transactions {
         try {
           const { connection } = await session.coordinatorOf(group, { name: "transactions" });
           const { generation, memberId, instanceId } = member;
-          const answer = await call(txnOffsetCommitV3.api, connection, transactionalId, group, producerId, epoch, generation, memberId, instanceId, topics);
+          const answer = await call(
+            txnOffsetCommitV3.api,
+            connection,
+            transactionalId,
+            group,
+            producerId,
+            epoch,
+            generation,
+            memberId,
+            instanceId,
+            topics,
+          );
           const answered = answer.topics.flatMap(({ partitions: of }) => of.map(({ errorCode }) => errorCode));
           code = answered.find((each) => each !== codes.none) ?? codes.none;
         } catch (error) {
@@ -155,7 +170,9 @@ export function createTransactions(session: KafkaSession): Transactions {
         const isFinal = code !== undefined && !again.has(code);
         // The group has gone on without this member: what it read is another's by now.
         if (isFinal || clock.monotonic() > deadline || !(await session.pause(settings.retryBackoffMs)))
-          throw doom(new WaybillError("LEASE_LOST", `the offsets are not taken along (error ${code ?? "none"})`, { certainty: "definite" }));
+          throw doom(
+            new WaybillError("LEASE_LOST", `the offsets are not taken along (error ${code ?? "none"})`, { certainty: "definite" }),
+          );
       }
     }
 
@@ -170,7 +187,11 @@ export function createTransactions(session: KafkaSession): Transactions {
       if (state === "over") throw new WaybillError("TRANSPORT", "the transaction is over", { certainty: "definite", retryable: false });
       if (doomed !== undefined) {
         await rollBack();
-        throw new WaybillError(doomed.code, "the transaction was rolled back", { certainty: "definite", retryable: doomed.retryable, cause: doomed });
+        throw new WaybillError(doomed.code, "the transaction was rolled back", {
+          certainty: "definite",
+          retryable: doomed.retryable,
+          cause: doomed,
+        });
       }
       if (state === "new" || identity === undefined) return finish("committed");
       const { producerId, epoch } = identity;
