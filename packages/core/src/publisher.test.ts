@@ -4,6 +4,7 @@ import { WaybillError } from "./errors.ts";
 import { createPublisher, type Publisher, type PublisherOptions } from "./publisher.ts";
 import { fixed } from "./retry.ts";
 import { published, type Lanes, type Message, type PublishOutcome, type Transport } from "./transport.ts";
+import { messageOf } from "./transport.fixture.ts";
 import { createTurn } from "./turn.ts";
 import { createVirtualClock, type VirtualClock } from "./virtual-clock.ts";
 
@@ -71,30 +72,11 @@ function rig(options: Partial<PublisherOptions> & { readonly lanes?: Partial<Lan
     results,
     settled,
     add(id, { topic = "t", bytes = 1, signal } = {}) {
-      publisher.add(messageOf(id, topic), bytes, signal).then(
+      publisher.add(messageOf({ id, topic }), bytes, signal).then(
         () => results.set(id, "ok"),
         (error: WaybillError) => results.set(id, `${error.code} ${error.certainty}`),
       );
     },
-  };
-}
-
-function messageOf(id: string, topic: string): Message {
-  return {
-    id,
-    topic,
-    group: undefined,
-    key: undefined,
-    body: null,
-    headers: {},
-    time: 0,
-    deliverAt: undefined,
-    expiresAt: undefined,
-    priority: undefined,
-    replyTo: undefined,
-    correlationId: undefined,
-    mandatory: false,
-    native: undefined,
   };
 }
 
@@ -273,7 +255,7 @@ describe("time-outs and signals", () => {
 
   test("one that could not be sent in time tells why", async () => {
     const { calls, clock, publisher } = rig();
-    const failure = publisher.add(messageOf("1", "t"), 1).catch((error: unknown) => error as WaybillError);
+    const failure = publisher.add(messageOf({ id: "1", topic: "t" }), 1).catch((error: unknown) => error as WaybillError);
     for (let tries = 0; tries < 200; tries += 1) {
       await clock.advance(100);
       calls.at(-1)?.fail(away);

@@ -5,6 +5,7 @@ import { command, event } from "./contract.ts";
 import { WaybillError } from "./errors.ts";
 import type { Publisher } from "./publisher.ts";
 import { createRelay, type Relay } from "./relay.ts";
+import { messageOf } from "./transport.fixture.ts";
 import type { Message } from "./transport.ts";
 import type { Wire } from "./wire.ts";
 
@@ -43,24 +44,7 @@ async function rig(): Promise<Rig> {
     relay: (owner) => createRelay({ store, owner, publisher, wire, clock, sent: () => undefined }),
     async put(...messages) {
       const tx = store.begin({ signal: never });
-      await tx.enqueue(
-        messages.map(([id, key]) => ({
-          id,
-          topic: "t",
-          group: undefined,
-          key,
-          body: null,
-          headers: {},
-          time: 0,
-          deliverAt: undefined,
-          expiresAt: undefined,
-          priority: undefined,
-          replyTo: undefined,
-          correlationId: undefined,
-          mandatory: false,
-          native: undefined,
-        })),
-      );
+      await tx.enqueue(messages.map(([id, key]) => messageOf({ id, topic: "t", key })));
       await tx.commit();
     },
   };

@@ -7,7 +7,8 @@ import { memoryBroker } from "../memory/broker.ts";
 import { fixed } from "../retry.ts";
 import type { Transport } from "../transport.ts";
 import { waitFor } from "../wait.fixture.ts";
-import { connected, never, Order, pair, Reading } from "./hybrid.fixture.ts";
+import { never } from "../transport.fixture.ts";
+import { connected, Order, pair, Reading } from "./hybrid.fixture.ts";
 import { hybrid } from "./hybrid.ts";
 
 describe("a bus on it", () => {

@@ -3,14 +3,13 @@ import { createBus } from "../bus.ts";
 import type { Bus } from "../bus-types.ts";
 import { event, type Contract } from "../contract.ts";
 import { memoryBroker, type MemoryBroker } from "../memory/broker.ts";
+import { messageOf, never } from "../transport.fixture.ts";
 import type { Message, Transport } from "../transport.ts";
 import { hybrid } from "./hybrid.ts";
 import type { HybridOptions } from "./routes.ts";
 
 export const Order: Contract<{ n: number }> = event<{ n: number }>("orders.placed", { key: ({ n }) => String(n) });
 export const Reading: Contract<{ n: number }> = event<{ n: number }>("telemetry.reading");
-export const never: AbortSignal = new AbortController().signal;
-
 export interface Pair {
   readonly fast: MemoryBroker;
   readonly safe: MemoryBroker;
@@ -38,23 +37,7 @@ export function pair(): Pair {
 }
 
 export function message(topic: string, more: Partial<Message> = {}): Message {
-  return {
-    id: Math.random().toString(36),
-    topic,
-    group: undefined,
-    key: undefined,
-    body: {},
-    headers: Object.create(null) as Record<string, string>,
-    time: 0,
-    deliverAt: undefined,
-    expiresAt: undefined,
-    priority: undefined,
-    replyTo: undefined,
-    correlationId: undefined,
-    mandatory: false,
-    native: undefined,
-    ...more,
-  };
+  return messageOf({ id: Math.random().toString(36), topic, body: {}, ...more });
 }
 
 export async function connected(t: TestContext, transport: Transport): Promise<Transport> {

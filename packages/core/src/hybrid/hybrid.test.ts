@@ -2,9 +2,10 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { WaybillError } from "../errors.ts";
 import { memoryBroker } from "../memory/broker.ts";
+import { never, requestFor } from "../transport.fixture.ts";
 import type { Transport, TransportStatus } from "../transport.ts";
 import { waitFor } from "../wait.fixture.ts";
-import { connected, message, never, pair, Reading } from "./hybrid.fixture.ts";
+import { connected, message, pair, Reading } from "./hybrid.fixture.ts";
 import { hybrid } from "./hybrid.ts";
 import type { HybridOptions } from "./routes.ts";
 
@@ -39,19 +40,9 @@ describe("routes", () => {
     const transport = await connected(t, pair().open());
     const topic = "dead-letters.billing.telemetry.orders.placed";
     assert.equal(transport.capabilities(topic).settle.level, "none", "taken for group billing, topic telemetry.orders.placed");
-    await transport.subscribe({
-      topic: "orders.placed",
-      pattern: undefined,
-      group: "billing.telemetry",
-      from: "latest",
-      credit: { messages: 1, bytes: 1 },
-      leaseMs: 1_000,
-      order: "none",
-      inbox: false,
-      native: undefined,
-      signal: never,
-      onEvent: () => undefined,
-    });
+    await transport.subscribe(
+      requestFor({ topic: "orders.placed", group: "billing.telemetry", credit: { messages: 1, bytes: 1 }, leaseMs: 1_000 }),
+    );
     assert.equal(transport.capabilities(topic).settle.level, "native");
   });
 
@@ -79,19 +70,9 @@ describe("publish", () => {
     const transport = await connected(t, open());
     const readings: unknown[] = [];
     const other = await connected(t, fast.open());
-    const subscription = await other.subscribe({
-      topic: undefined,
-      pattern: "telemetry.>",
-      group: undefined,
-      from: "latest",
-      credit: { messages: 10, bytes: 1e6 },
-      leaseMs: 1_000,
-      order: "none",
-      inbox: false,
-      native: undefined,
-      signal: never,
-      onEvent: () => undefined,
-    });
+    const subscription = await other.subscribe(
+      requestFor({ pattern: "telemetry.>", group: undefined, credit: { messages: 10, bytes: 1e6 }, leaseMs: 1_000 }),
+    );
     void (async () => {
       for await (const batch of subscription.deliveries())
         for (const {

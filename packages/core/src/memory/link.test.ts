@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { requestFor } from "../transport.fixture.ts";
 import type { Delivery, Transport } from "../transport.ts";
 import { memoryBroker } from "./broker.ts";
 import { createRig, errorOf, eventually, message, settled, signal } from "./memory.fixture.ts";
@@ -74,19 +75,7 @@ void test("ending the iteration stops intake, and what is in hand can still be s
   const { subscription } = await rig.subscribe({ group: "other" });
   assert.throws(() => subscription.deliveries()[Symbol.asyncIterator](), { code: "BUSY" });
   const taken: Delivery[] = [];
-  const stopping = await rig.transport.subscribe({
-    topic: "orders",
-    pattern: undefined,
-    group: "billing",
-    from: "latest",
-    credit: { messages: 1, bytes: 1 },
-    leaseMs: 30_000,
-    order: "none",
-    inbox: false,
-    native: undefined,
-    signal,
-    onEvent: () => undefined,
-  });
+  const stopping = await rig.transport.subscribe(requestFor({ credit: { messages: 1, bytes: 1 } }));
   await rig.publish(message("a"), message("b"));
   for await (const batch of stopping.deliveries()) {
     taken.push(...batch);
@@ -219,19 +208,7 @@ void test("subscribing is given up when its signal fires before it has begun", a
 void test("whoever handles without waiting lets the event loop have its turn", async () => {
   const transport = memory();
   await transport.connect({ signal, onStatus: () => undefined });
-  const subscription = await transport.subscribe({
-    topic: "orders",
-    pattern: undefined,
-    group: "billing",
-    from: "latest",
-    credit: { messages: 1, bytes: 1 },
-    leaseMs: 30_000,
-    order: "none",
-    inbox: false,
-    native: undefined,
-    signal,
-    onEvent: () => undefined,
-  });
+  const subscription = await transport.subscribe(requestFor({ credit: { messages: 1, bytes: 1 } }));
   await transport.publish(
     Array.from({ length: 20_000 }, (_, body) => message(body)),
     { signal },
@@ -272,19 +249,7 @@ void test("what belongs to the broker cannot be said of one transport", () => {
 
 void test("an iteration is asked for one batch at a time", async () => {
   const rig = await createRig();
-  const subscription = await rig.transport.subscribe({
-    topic: "orders",
-    pattern: undefined,
-    group: "billing",
-    from: "latest",
-    credit: { messages: 1, bytes: 1 },
-    leaseMs: 30_000,
-    order: "none",
-    inbox: false,
-    native: undefined,
-    signal,
-    onEvent: () => undefined,
-  });
+  const subscription = await rig.transport.subscribe(requestFor({ credit: { messages: 1, bytes: 1 } }));
   const iterator = subscription.deliveries()[Symbol.asyncIterator]();
   const first = iterator.next();
   await assert.rejects(iterator.next(), { code: "BUSY" });
@@ -301,19 +266,7 @@ for (const shape of ["queue", "log"] as const) {
   void test(`a publisher that waits for nothing leaves its consumers their turn: ${shape}`, async () => {
     const transport = memory({ shape });
     await transport.connect({ signal, onStatus: () => undefined });
-    const subscription = await transport.subscribe({
-      topic: "orders",
-      pattern: undefined,
-      group: "billing",
-      from: "latest",
-      credit: { messages: 1_000, bytes: 1 },
-      leaseMs: 30_000,
-      order: "none",
-      inbox: false,
-      native: undefined,
-      signal,
-      onEvent: () => undefined,
-    });
+    const subscription = await transport.subscribe(requestFor({ credit: { messages: 1_000, bytes: 1 } }));
     const consuming = (async () => {
       for await (const batch of subscription.deliveries()) {
         await new Promise((resolve) => process.nextTick(resolve));

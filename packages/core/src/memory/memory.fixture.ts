@@ -12,6 +12,7 @@ import type {
   Transport,
   TransportStatus,
 } from "../transport.ts";
+import { messageOf, requestFor } from "../transport.fixture.ts";
 import { createVirtualClock, type VirtualClock } from "../virtual-clock.ts";
 import { memoryBroker, type MemoryBroker } from "./broker.ts";
 import type { MemoryOptions } from "./options.ts";
@@ -50,23 +51,7 @@ export const signal: AbortSignal = new AbortController().signal;
 let messages = 0;
 export function message(body: unknown, fields: Partial<Message> = {}): Message {
   messages += 1;
-  return {
-    id: `m-${messages}`,
-    topic: "orders",
-    group: undefined,
-    key: undefined,
-    body,
-    headers: Object.freeze(Object.create(null) as Record<string, string>),
-    time: 0,
-    deliverAt: undefined,
-    expiresAt: undefined,
-    priority: undefined,
-    replyTo: undefined,
-    correlationId: undefined,
-    mandatory: false,
-    native: undefined,
-    ...fields,
-  };
+  return messageOf({ id: `m-${messages}`, topic: "orders", body, ...fields });
 }
 
 export async function createRig(options: MemoryOptions = {}): Promise<Rig> {
@@ -95,20 +80,7 @@ async function subscribe(transport: Transport, fields: Partial<SubscribeRequest>
   const batches: (readonly Delivery[])[] = [];
   const events: SubscriptionEvent[] = [];
   let ended = false;
-  const subscription = await transport.subscribe({
-    topic: fields.pattern === undefined && fields.inbox !== true ? "orders" : undefined,
-    pattern: undefined,
-    group: fields.inbox === true ? undefined : "billing",
-    from: "latest",
-    credit: { messages: 100, bytes: 1_000_000 },
-    leaseMs: 30_000,
-    order: "none",
-    inbox: false,
-    native: undefined,
-    signal,
-    onEvent: (event) => void events.push(event),
-    ...fields,
-  });
+  const subscription = await transport.subscribe(requestFor({ onEvent: (event) => void events.push(event), ...fields }));
   void (async () => {
     for await (const batch of subscription.deliveries()) {
       batches.push(batch);
