@@ -1,16 +1,10 @@
 import assert from "node:assert/strict";
 import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
+import type { ChildTold } from "./child.fixture.ts";
 import { message, openTransport, publishAll, startChild, take, tempFile, until } from "./test.fixture.ts";
 
-type Got = {
-  readonly kind: "got";
-  readonly body: string;
-  readonly key: string | undefined;
-  readonly attempt: number | undefined;
-  readonly at: number;
-  readonly pid: number;
-};
+type Got = Extract<ChildTold, { readonly kind: "got" }>;
 
 test("what a killed process had in hand goes to the next long before its lease ends, counted as an attempt", async (t) => {
   const path = tempFile(t);
