@@ -14,6 +14,10 @@ export interface Link {
   /** Such as `3.10.8`. */
   readonly version: string;
   readonly isOpen: boolean;
+  /** Of one frame, as it was agreed. */
+  readonly frameMax: number;
+  /** Whole frames, between those of the client. */
+  readonly write: (bytes: Buffer) => void;
   /** Resolves when it has ended, whoever ended it. */
   readonly ended: Promise<WaybillError>;
   /** Ends it without a word. */
@@ -95,7 +99,8 @@ function open(address: BrokerAddress, settings: Settings, role: string): Promise
 }
 
 function toLink(model: ChannelModel, place: string, onBlocked: LinkOptions["onBlocked"]): Link {
-  const socket = (model.connection as unknown as { readonly stream: Duplex }).stream;
+  const connection = model.connection as unknown as { readonly stream: Duplex; readonly frameMax: number; sentSinceLastCheck: boolean };
+  const socket = connection.stream;
   const ended = Promise.withResolvers<WaybillError>();
   let isOpen = true;
   let said: Error | undefined;
@@ -122,6 +127,13 @@ function toLink(model: ChannelModel, place: string, onBlocked: LinkOptions["onBl
     version: model.connection.serverProperties.version,
     get isOpen() {
       return isOpen;
+    },
+    frameMax: connection.frameMax,
+    write(bytes) {
+      if (!isOpen) return;
+      // Or there would be a heartbeat beside it.
+      connection.sentSinceLastCheck = true;
+      socket.write(bytes);
     },
     ended: ended.promise,
     destroy(reason) {

@@ -8,6 +8,7 @@ import type { Names } from "./names.ts";
 import { away, checkPriority, definite, lostBy, refuseAll, tooLargeFor, unroutable } from "./outcomes.ts";
 import type { Settings } from "./options.ts";
 import { toProperties, type Extra } from "./properties.ts";
+import { createFrameWriter, fitsFrame, type FrameWriter } from "./publish-frames.ts";
 import { routeOf, type Route } from "./route.ts";
 import type { TopologyMaker } from "./topology.ts";
 
@@ -39,6 +40,7 @@ interface Writing {
   readonly link: Link;
   readonly channel: ConfirmChannel;
   readonly confirms: Confirms;
+  readonly frames: FrameWriter;
 }
 
 /** To be written, and held back: the broker is blocked, or something must be made first. */
@@ -59,7 +61,10 @@ export function createPublisher({ settings, names, topology, blocked }: Publishe
 
   async function up(link: Link): Promise<void> {
     const channel = await answered("a channel to publish on", link.model.createConfirmChannel(), settings.replyTimeoutMs);
-    const mine: Writing = { link, channel, confirms: createConfirms() };
+    const { ch } = channel as unknown as { readonly ch: number };
+    const mine: Writing = { link, channel, confirms: createConfirms(), frames: createFrameWriter(ch, link.frameMax, link.write) };
+    // The client's own count of confirms has nothing to count: it does not see what is written.
+    channel.removeAllListeners("ack").removeAllListeners("nack");
     let said: Error | undefined;
     channel.on("error", (error: Error) => (said = error));
     channel.on("ack", ({ deliveryTag, multiple }: { deliveryTag: number; multiple: boolean }) =>
@@ -178,6 +183,7 @@ export function createPublisher({ settings, names, topology, blocked }: Publishe
         settle(batch, index, { ok: false, error: definite(error) });
       }
     }
+    mine.frames.flush();
   }
 
   function writeOne(mine: Writing, batch: Batch, index: number, route: Route): void {
@@ -192,7 +198,9 @@ export function createPublisher({ settings, names, topology, blocked }: Publishe
       if (native.userId !== undefined) properties.userId = native.userId;
       if (native.headers !== undefined) Object.assign(properties.headers as object, native.headers);
     }
-    mine.channel.publish(route.exchange, route.routingKey, toBuffer(message.body), properties);
+    if (!fitsFrame(properties, mine.link.frameMax))
+      throw new WaybillError("CONFIG", `headers of a message for topic "${message.topic}": above a frame of ${mine.link.frameMax} bytes`);
+    mine.frames.publish(route.exchange, route.routingKey, properties, toBuffer(message.body));
     mine.confirms.wrote(batch, index, route.mandatory ? route.routingKey : undefined);
   }
 
