@@ -25,7 +25,7 @@ export async function openBareRabbitmq(url: string): Promise<BareRabbitmq> {
     publish: (body) =>
       new Promise((resolve, reject) => {
         publishing.sendToQueue(queue, Buffer.from(body.buffer, body.byteOffset, body.byteLength), options, (error: unknown) =>
-          error === null || error === undefined ? resolve() : reject(error as Error),
+          error === null || error === undefined ? resolve() : reject(error),
         );
       }),
     async consume(count, handle) {

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
 import { parseArguments, usage, type Arguments } from "./args.ts";
 import { createReport } from "./report.ts";
-import { run } from "./run.ts";
+import { run, type RunResult } from "./run.ts";
 import { serverNames, startServer } from "./servers.ts";
 import { jsonLine, summary } from "./summary.ts";
 
@@ -35,15 +35,20 @@ async function main(argv: readonly string[]): Promise<number> {
     return 2;
   }
   const report = createReport({ out: process.stdout, err: process.stderr, env: process.env });
-  const result = await run({
-    arguments: args,
-    server,
-    directory,
-    orders: ordersOf(args, report.live),
-    ratePerSecond: args.rate ?? (args.orders === undefined && !args.chaos ? defaultRate : undefined),
-    report,
-    signal: stopSignal(),
-  }).finally(() => server.stop());
+  let result: RunResult;
+  try {
+    result = await run({
+      arguments: args,
+      server,
+      directory,
+      orders: ordersOf(args, report.live),
+      ratePerSecond: args.rate ?? (args.orders === undefined && !args.chaos ? defaultRate : undefined),
+      report,
+      signal: stopSignal(),
+    });
+  } finally {
+    await server.stop();
+  }
   for (const line of summary(result, args)) console.log(line);
   if (args.keep || args.data !== undefined) console.log(`The files are in ${directory}`);
   console.log(jsonLine(result));
