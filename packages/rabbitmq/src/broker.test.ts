@@ -163,6 +163,35 @@ test("exchanges of every type, and bindings between and to them", async () => {
   );
 });
 
+test("bodies around the size of a frame and headers of every type arrive as they were", async () => {
+  const transport = await server.transport();
+  const topic = unique("frames");
+  const member = await subscribe(transport, { topic, group: "g", credit: { messages: 100, bytes: 1 << 26 } });
+  const frame = 131_072;
+  const sizes = [0, 1, 16_383, 16_384, 16_385, frame - 9, frame - 8, frame - 7, frame, 2 * (frame - 8), 2 * frame + 1, 1_000_000];
+  const native = {
+    headers: { text: "\u{1F600}".repeat(40), whole: 2 ** 40, negative: -5, part: 0.25, yes: true, no: false },
+    type: "t",
+    appId: "a",
+    userId: "guest",
+  };
+  const sent = sizes.map((size) => message(topic, { body: Buffer.alloc(size, size & 255), native, expiresAt: Date.now() + 60_000 }));
+  const signal = AbortSignal.timeout(10_000);
+  for (const outcome of await transport.publish(sent, { signal })) assert(outcome.ok);
+  await until("all of them", () => member.got.length === sent.length);
+  for (const [index, { message: got }] of member.got.entries()) {
+    assert.equal(got.id, sent[index]?.id);
+    assert(Buffer.compare(got.body as Buffer, sent[index]?.body as Buffer) === 0, `a body of ${sizes[index]} bytes`);
+    assert.deepEqual(
+      { ...got.headers },
+      { text: "\u{1F600}".repeat(40), whole: String(2 ** 40), negative: "-5", part: "0.25", yes: "true", no: "false" },
+    );
+    assert.equal(got.expiresAt, sent[index]?.expiresAt);
+  }
+  const [wide] = await transport.publish([message(topic, { headers: { wide: "x".repeat(frame) } })], { signal });
+  assert(wide?.ok === false && wide.error.code === "CONFIG" && wide.error.certainty === "definite");
+});
+
 test("a topic that is kept is read from its beginning, a position or a time, again and again", async () => {
   const topic = unique("kept");
   const transport = await server.transport({ topics: { [topic]: { stream: { maxAge: "1d" } } } });
