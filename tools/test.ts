@@ -55,8 +55,8 @@ const result = await runFiles(brokers.files, {
   fileTimeoutMs: 420_000,
   runTimeoutMs: 1_500_000,
   ...(values.name === undefined ? {} : { name: values.name }),
-  // A conformance suite has cases with deadlines, and uses several cores by itself.
-  alone: (file) => /[\\/]conformance[.\w-]*\.test\.ts$/.test(file),
+  // These measure time in this process; those of a server mostly wait for it, and run beside each other.
+  alone: (file) => /[\\/](?:core|embedded)[\\/].*conformance[.\w-]*\.test\.ts$/.test(file),
   isScript: (file) => file.startsWith(join(root, snippetsDirectory)),
   print: (text) => console.log(text),
 });
