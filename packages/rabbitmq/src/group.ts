@@ -1,15 +1,16 @@
 import { deadLetterGroup, WaybillError, type Delivery, type Settlement, type SettleOutcome, type SubscribeRequest } from "@waybill/core";
-import type { Channel, ConsumeMessage } from "amqplib";
-import { createAcknowledger, type Acknowledger } from "./acknowledger.ts";
+import type { Channel } from "amqplib";
+import { createAcknowledger } from "./acknowledger.ts";
 import type { Attached } from "./attached.ts";
 import { isMarked } from "./careful.ts";
-import { createConsumption, type Consumption } from "./consumption.ts";
+import { createConsumption } from "./consumption.ts";
 import { answered } from "./deadline.ts";
 import { toDelivery, type Handle } from "./delivery.ts";
 import { replyError } from "./failures.ts";
 import { createIntake } from "./intake.ts";
-import { createKeyedRetries, type KeyedRetries, type Redelivery } from "./keyed.ts";
+import { createKeyedRetries } from "./keyed.ts";
 import type { Link } from "./link.ts";
+import { createMoves, type Epoch } from "./moves.ts";
 import { dueKeys, type Names } from "./names.ts";
 import type { SubscribeNative } from "./native.ts";
 import type { Settings } from "./options.ts";
@@ -27,22 +28,6 @@ export interface GroupOptions {
   readonly publisher: Publisher;
   readonly nextGeneration: () => number;
   readonly ended: (attached: Attached) => void;
-}
-
-/** A channel, and what came by it. */
-interface Epoch {
-  readonly link: Link;
-  readonly channel: Channel;
-  readonly generation: number;
-  readonly queue: string;
-  readonly deliveryLimit: number | undefined;
-  readonly acks: Acknowledger;
-  readonly intake: Consumption;
-  readonly retries: KeyedRetries;
-  /** Being written again, or waiting for their next attempt here: not to be settled. */
-  readonly moving: Set<number>;
-  /** Of those that were handed out once more: what they were handed out as. */
-  readonly again: Map<number, Redelivery>;
 }
 
 const goodbyeMs = 2_000;
@@ -64,6 +49,12 @@ export function createGroup(options: GroupOptions): Attached {
   let inFlightBytes = 0;
   const deliveries = createIntake(take, () => void stop());
   const rewrite = createRewriter(options);
+  const { renew, retry, putBack, writeAgain } = createMoves({
+    rewrite,
+    topic: request.topic,
+    plain,
+    isCurrent: (each) => each === epoch,
+  });
 
   async function up(link: Link): Promise<void> {
     const what = `subscribing group "${group}" to "${subject}"`;
@@ -173,14 +164,6 @@ export function createGroup(options: GroupOptions): Attached {
     return taken;
   }
 
-  /** The broker would drop it when it comes back once more: from here on a copy is counted. */
-  async function renew(from: Epoch, tag: number, message: Delivery["message"], attempts: number): Promise<void> {
-    const written = await rewrite.renew(from.queue, message, attempts, () => epoch === from && !ended);
-    from.moving.delete(tag);
-    if (written && epoch === from) from.acks.finish(tag);
-    from.intake.settled();
-  }
-
   async function settle(settlements: readonly Settlement[]): Promise<readonly SettleOutcome[]> {
     for (const settlement of settlements) {
       if (settlement.kind === "dead-letter") throw new WaybillError("CAPABILITY", "dead-letter: the copy is the core's to write");
@@ -222,44 +205,6 @@ export function createGroup(options: GroupOptions): Attached {
     if (!keyed) return retry(now, raw, settlement);
     now.retries.retry({ raw, attempt: delivery.attempt ?? 1, note: settlement.note }, delivery.message.key, settlement.delayMs);
     return "done";
-  }
-
-  async function retry(now: Epoch, raw: ConsumeMessage, settlement: Extract<Settlement, { kind: "retry" }>): Promise<SettleOutcome> {
-    const tag = raw.fields.deliveryTag;
-    const written = await rewrite.retry(now.queue, settlement);
-    if (epoch !== now) return written ? "unknown" : "lost";
-    if (written) {
-      now.moving.delete(tag);
-      now.acks.finish(tag);
-      now.intake.settled();
-      return "done";
-    }
-    // The copy may be there or not: the message comes again by itself, a little later.
-    setTimeout(() => {
-      now.moving.delete(tag);
-      if (epoch === now) now.acks.giveBack(tag);
-      now.intake.settled();
-    }, rewrite.holdMs(settlement.delayMs)).unref();
-    return "unknown";
-  }
-
-  /** A quorum queue counts what is given back: one that is to be handled alone would be taken for a crash. */
-  function putBack(now: Epoch, raw: ConsumeMessage): SettleOutcome | Promise<SettleOutcome> {
-    if (!plain && isMarked(raw)) return writeAgain(now, raw);
-    now.again.delete(raw.fields.deliveryTag);
-    return now.acks.giveBack(raw.fields.deliveryTag) ? "done" : "lost";
-  }
-
-  async function writeAgain(now: Epoch, raw: ConsumeMessage): Promise<SettleOutcome> {
-    const tag = raw.fields.deliveryTag;
-    now.moving.add(tag);
-    const written = await rewrite.again(now.queue, toMessage(raw, request.topic), attemptsBefore(raw) + returnsOf(raw), true);
-    now.moving.delete(tag);
-    if (epoch !== now) return "unknown";
-    if (written) now.acks.finish(tag);
-    else now.acks.giveBack(tag);
-    now.intake.settled();
-    return written ? "done" : "unknown";
   }
 
   function fail(error: WaybillError): void {
