@@ -3,7 +3,7 @@ import { WaybillError } from "@waybill/core";
 import type { TopicPartition } from "./assignor.ts";
 import { failureOf } from "./classic-membership.ts";
 import { codes, isCoordinatorGone } from "./codes.ts";
-import { createCoordinatorLink } from "./coordinator-link.ts";
+import { createCoordinatorLink, within } from "./coordinator-link.ts";
 import type { Identity, Membership, MembershipOptions } from "./membership.ts";
 import { groupByTopic } from "./offsets-call.ts";
 import { createSignal } from "./signal.ts";
@@ -39,12 +39,14 @@ export function createConsumerMembership({ session, group, host }: MembershipOpt
   let failures = 0;
   let failure: WaybillError | undefined;
   let running: Promise<void> | undefined;
+  let flight: Promise<unknown> = Promise.resolve();
   let closed = false;
 
   async function run(): Promise<void> {
     while (!closed && failure === undefined) {
       try {
-        const code = await beat();
+        flight = beat();
+        const code = await flight;
         if (closed) return;
         if (code !== 0) {
           await recover(code);
@@ -195,6 +197,8 @@ export function createConsumerMembership({ session, group, host }: MembershipOpt
       closed = true;
       wake.fire();
       agreed.fire();
+      // Whoever is just joining is a member without a name, and would be one until its session is over.
+      if (epoch === 0) await within(clock, leaveMs, flight).catch(() => undefined);
       const was = epoch;
       epoch = 0;
       identity = undefined;

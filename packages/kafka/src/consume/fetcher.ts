@@ -8,6 +8,8 @@ import { createSignal, type Signal } from "./signal.ts";
 
 /** A partition that is read. */
 export interface FetchSource extends TopicPartition {
+  /** It was asked for once: what was there then has been received. Set by the fetcher. */
+  looked: boolean;
   /** From where on; undefined: nothing now. */
   wanted(): number | undefined;
   received(fetched: Fetched): void;
@@ -90,7 +92,10 @@ export function createFetcher(session: KafkaSession, name: string, troubled: (er
         await signal.wait(isPartial ? shortPollMs * 5 : idleMs);
         continue;
       }
-      const asked = { maxWaitMs: isPartial ? shortPollMs : longPollMs, maxBytes: settings.maxFetchBytes, parts: partsOf(parts.keys()) };
+      // What is asked for the first time may have been waited for.
+      const isFirst = [...parts.keys()].some(({ looked }) => !looked);
+      const maxWaitMs = isFirst ? 0 : isPartial ? shortPollMs : longPollMs;
+      const asked = { maxWaitMs, maxBytes: settings.maxFetchBytes, parts: partsOf(parts.keys()) };
       try {
         const connection = await session.connectionTo(node, purpose);
         const answer = await call(fetchApi, connection, asked);
@@ -140,6 +145,7 @@ export function createFetcher(session: KafkaSession, name: string, troubled: (er
   function give(fetched: Fetched, asked: ReadonlyMap<FetchSource, number>): void {
     for (const [source, offset] of asked) {
       if (source.partition !== fetched.partition || topics.get(source.topic)?.topicId !== fetched.topicId) continue;
+      source.looked = true;
       // It was given up, or sent elsewhere, while the answer was on its way.
       if (!sources.has(source) || source.wanted() !== offset) return;
       if (fetched.errorCode === 0 && fetched.broken === undefined) source.received(fetched);

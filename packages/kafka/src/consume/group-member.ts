@@ -164,11 +164,11 @@ export function createGroupMember({ session, group, wanted, awaited, troubled }:
     deal();
   }
 
-  /** What is ours of these topics can be handed out, or it takes long. */
+  /** What is ours of these topics can be handed out, and what is there has been fetched, or it takes long. */
   async function begun(topics: ReadonlySet<string>): Promise<void> {
     const until = session.clock.monotonic() + beginMs;
-    const isWaiting = ({ topic, state, writtenVersion }: Part): boolean =>
-      topics.has(topic) && (state === "starting" || (state === "ready" && writtenVersion < 0));
+    const isWaiting = ({ topic, state, writtenVersion, source }: Part): boolean =>
+      topics.has(topic) && (state === "starting" || (state === "ready" && (writtenVersion < 0 || source?.looked === false)));
     while ([...parts.values()].some(isWaiting) && session.clock.monotonic() < until) if (!(await session.pause(2))) return;
   }
 

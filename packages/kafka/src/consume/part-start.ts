@@ -61,6 +61,7 @@ export function startPart(part: Part, standing: Standing, suspectBelow: number, 
 export function sourceOf(part: Part, session: KafkaSession, troubled: (error: unknown) => void): FetchSource {
   const most = session.settings.maxPartitionFetchBytes * aheadFetches;
   const source: FetchSource = {
+    looked: false,
     topic: part.topic,
     partition: part.partition,
     wanted: () => (part.state === "ready" && part.queue.bytes < most ? part.queue.fetchOffset : undefined),

@@ -128,6 +128,7 @@ export async function openReader(options: ReaderOptions): Promise<Reader> {
     const place: Place = { topic, partition, queue, next: offset };
     places.set(name, place);
     const source: FetchSource = {
+      looked: false,
       topic,
       partition,
       wanted: () => (!isOver && queue.bytes < settings.maxPartitionFetchBytes ? queue.fetchOffset : undefined),
