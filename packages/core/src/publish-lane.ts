@@ -28,7 +28,7 @@ export interface Lane {
   scheduled: boolean;
   failures: number;
   backoff: Timer | undefined;
-  /** Serves all batches until it has fired: making one for every batch would cost more than the batch. */
+  /** Serves the batches of one sweep's time: making one for every batch would cost more than the batch. */
   abort: AbortController;
   readonly flush: () => void;
 }

@@ -171,7 +171,7 @@ export function createWriter(options: WriterOptions): Writer {
     },
     close() {
       closed = true;
-      for (const { abort } of lanes.values()) abort.abort();
+      for (const lane of lanes.values()) for (const { abort } of lane.batches) abort.abort();
       for (const lane of lanes.values()) {
         for (const entry of emptyLane(lane)) if (!entry.settled) settle(entry, closedUnconfirmed(entry));
       }

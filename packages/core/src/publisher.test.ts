@@ -253,6 +253,44 @@ describe("time-outs and signals", () => {
     );
   });
 
+  test("what is overdue is given up alone: younger ones of its lane are not written again", async () => {
+    const { add, calls, clock, results } = rig({ lanes: { batches: 100, maxMessages: 2 } });
+    for (let at = 0; at < 5_000; at += 500) {
+      add(`${at}`);
+      await clock.advance(500);
+    }
+    await clock.advance(6_250);
+    assert.deepEqual(
+      calls.map(({ signal }) => signal.aborted),
+      calls.map((_, index) => index < 3),
+    );
+    for (const call of calls.slice(3)) call.ok();
+    await clock.advance(2_000);
+    assert.equal(calls.length, 10);
+    assert.deepEqual(
+      [...results.values()].toSorted(),
+      calls.map((_, index) => (index < 3 ? "PUBLISH_TIMEOUT indefinite" : "ok")).toSorted(),
+    );
+  });
+
+  test("nobody waits longer because a younger message is in the same batch", async () => {
+    const { add, calls, clock, publisher, results } = rig();
+    publisher.online(false);
+    add("old");
+    await clock.advance(9_000);
+    add("young");
+    publisher.online(true);
+    await clock.advance(1_300);
+    assert.deepEqual(
+      calls.map(({ ids, signal }) => [...ids, signal.aborted]),
+      [["old", "young", false]],
+    );
+    assert.deepEqual([...results], [["old", "PUBLISH_TIMEOUT indefinite"]]);
+    calls[0]?.ok();
+    await clock.advance(10);
+    assert.equal(results.get("young"), "ok");
+  });
+
   test("one that could not be sent in time tells why", async () => {
     const { calls, clock, publisher } = rig();
     const failure = publisher.add(messageOf({ id: "1", topic: "t" }), 1).catch((error: unknown) => error as WaybillError);
