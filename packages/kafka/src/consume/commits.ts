@@ -101,8 +101,9 @@ export function createCommits(options: CommitsOptions): Commits {
     const { progress } = part;
     const standing = progress.standing();
     const { next } = progress;
-    const ahead = Math.max(leastAhead, Math.min(mostAhead, 2 * (next - part.writtenNext)));
-    const openBelow = closing.has(part) ? undefined : Math.max(next + ahead, part.suspectBelow);
+    part.ahead = aheadOf(part);
+    part.isShort = false;
+    const openBelow = closing.has(part) ? undefined : Math.max(next + part.ahead, part.suspectBelow);
     const metadata = writeCommitNote(session.id, openBelow, standing, noteBytes) ?? "";
     return { part, version: progress.version, next, openBelow, committed: standing.committed, metadata };
   }
@@ -250,6 +251,13 @@ export function createCommits(options: CommitsOptions): Commits {
     for (const part of later) if (part.state === "ready") touch(part);
     later.clear();
   }
+}
+
+/** As little as the pace allows: after a crash all of it is handled one at a time. */
+function aheadOf({ ahead, isShort, progress, writtenNext }: Part): number {
+  if (isShort) return Math.min(mostAhead, Math.max(leastAhead, ahead * 2));
+  const isTooMuch = (progress.next - writtenNext) * 8 < ahead;
+  return Math.max(leastAhead, isTooMuch ? ahead - Math.ceil(ahead / 16) : ahead);
 }
 
 function isWritten(parts: ReadonlyMap<Part, number>): boolean {

@@ -45,8 +45,9 @@ export function createConsumerMembership({ session, group, host }: MembershipOpt
   async function run(): Promise<void> {
     while (!closed && failure === undefined) {
       try {
-        flight = beat();
-        const code = await flight;
+        const beating = beat();
+        flight = beating;
+        const code = await beating;
         if (closed) return;
         if (code !== 0) {
           await recover(code);

@@ -111,6 +111,7 @@ export function createGroupTake(options: GroupTakeOptions): GroupTake {
         continue;
       }
       if (offset >= part.openBelow) {
+        part.isShort = true;
         member().commits.touch(part);
         break;
       }

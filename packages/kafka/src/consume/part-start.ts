@@ -31,6 +31,8 @@ export function createPart({ topic, partition }: TopicPartition): Part {
     reader: undefined,
     source: undefined,
     openBelow: 0,
+    ahead: 0,
+    isShort: false,
     suspectBelow: 0,
     writtenVersion: -1,
     writtenNext: 0,

@@ -24,6 +24,10 @@ export interface Part extends TopicPartition {
   source: FetchSource | undefined;
   /** Below it may be handed out: the coordinator knows that somebody may have these. */
   openBelow: number;
+  /** So many above what was handed out are written down as open. */
+  ahead: number;
+  /** It waited for a commit to hand out more. */
+  isShort: boolean;
   /** Below it a member that did not leave in good order may have had them. */
   suspectBelow: number;
   /** The newest version of `progress` that the coordinator has. */
