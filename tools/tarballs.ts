@@ -69,7 +69,7 @@ try {
   const project = join(temp, "project");
   mkdirSync(project);
   writeFileSync(join(project, "package.json"), JSON.stringify({ name: "user", private: true, type: "module" }));
-  run("npm", ["install", "--offline", "--no-audit", "--no-fund", "--loglevel=error", ...tarballs], project);
+  run("npm", ["install", "--prefer-offline", "--no-audit", "--no-fund", "--loglevel=error", ...tarballs], project);
   const entries = manifests.flatMap(({ json }) =>
     Object.keys(json.exports ?? {})
       .filter((entry) => entry !== "./package.json")
