@@ -53,7 +53,7 @@ const result = await runFiles(brokers.files, {
   jobs,
   testTimeoutMs: 120_000,
   fileTimeoutMs: 420_000,
-  runTimeoutMs: 1_500_000,
+  runTimeoutMs: 1_740_000,
   ...(values.name === undefined ? {} : { name: values.name }),
   // These measure time in this process; those of a server mostly wait for it, and run beside each other.
   alone: (file) => /[\\/](?:core|embedded)[\\/].*conformance[.\w-]*\.test\.ts$/.test(file),

@@ -95,8 +95,11 @@ function delivered(state: State, record: Event, found: Findings): void {
     held.place ??= place;
   }
   held.delivered += 1;
-  // Without places nobody can tell one stored copy from another: two deliveries may be of two.
-  const isOne = place !== undefined || (sent?.stores ?? 0) <= 1;
+  // Without places nobody can tell one stored copy from another: two deliveries may be of two. An adapter that writes a
+  // message again may die before it has acknowledged the first.
+  const before = group.stored.get(record.msg)?.last;
+  if (before !== undefined && state.letGo(before.process, before.subscription, before.at)) held.copied = true;
+  const isOne = place !== undefined || ((sent?.stores ?? 0) <= 1 && !held.copied);
   const storedAs = place === undefined ? (isOne ? record.msg : `${record.msg} ${process} ${record.op}`) : `${record.msg} ${place}`;
   let stored = group.stored.get(storedAs);
   if (stored === undefined) group.stored.set(storedAs, (stored = { last: undefined, openHandle: undefined }));
@@ -172,6 +175,7 @@ function inherit(state: State, record: Event, to: string): void {
 
 function heldBy(group: Group, msg: string): NonNullable<ReturnType<Group["held"]["get"]>> {
   let held = group.held.get(msg);
-  if (held === undefined) group.held.set(msg, (held = { delivered: 0, handled: false, deadLettered: false, place: undefined }));
+  if (held === undefined)
+    group.held.set(msg, (held = { delivered: 0, handled: false, deadLettered: false, place: undefined, copied: false }));
   return held;
 }

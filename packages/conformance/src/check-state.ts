@@ -36,6 +36,8 @@ export interface Held {
   deadLettered: boolean;
   /** The place of the first delivery. */
   place: string | undefined;
+  /** It may be stored twice: one who held it died, and may have written it again before. */
+  copied: boolean;
 }
 
 /** One stored message in the hands of one group: a copy is another one. */
