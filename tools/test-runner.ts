@@ -90,6 +90,7 @@ async function runFile(file: string, timeoutMs: number, options: RunOptions, res
   chmodSync(home, 0o711);
   homes.add(home);
   const temp = mkdtempSync(join(home, "t-"));
+  chmodSync(temp, 0o711);
   const report = join(home, "report.ndjson");
   try {
     const script = options.isScript(file);

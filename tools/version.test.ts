@@ -8,7 +8,14 @@ import { packageViolations, type PackageJson } from "./boundaries.ts";
 import { bump } from "./version.ts";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
-const manifests = ["package.json", "package-lock.json", "packages/*/package.json", "examples/*/package.json", "bench/package.json"];
+const manifests = [
+  "package.json",
+  "package-lock.json",
+  "packages/*/package.json",
+  "examples/*/package.json",
+  "bench/package.json",
+  "brokers/package.json",
+];
 
 test("a bump leaves every package, pin and lockfile entry at the new version and all else alone", () => {
   const copy = mkdtempSync(join(tmpdir(), "waybill-version-"));
