@@ -77,7 +77,7 @@ export async function crashRun(rig: Rig, run: CrashRun): Promise<Ran> {
   const dies = async (actor: Actor): Promise<void> => {
     note({ f: "fault", type: "start", fault: `kill9 ${actor.script.role}` });
     assert.equal(
-      await rig.within(`${run.point ?? "poison"} of the ${actor.script.role}`, actor.exited, 20_000),
+      await rig.within(`${run.point ?? "poison"} of the ${actor.script.role}`, actor.exited, 45_000),
       "crashed",
       "it ended before it got there",
     );
