@@ -3,7 +3,7 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { capabilityNames, errorCodes, memory, type Capability, type CapabilityName, type Transport } from "@waybill/core";
-import { embedded } from "@waybill/embedded";
+import { openTransport } from "@waybill/transports";
 
 interface Table {
   readonly page: string;
@@ -17,11 +17,13 @@ const tables: readonly Table[] = [
 ];
 
 /** Not connected: what each could give at most. */
-const transports: Readonly<Record<string, () => Transport>> = {
+const transports: Readonly<Record<string, () => Transport | Promise<Transport>>> = {
   memory: () => memory(),
   "memory-log": () => memory({ shape: "log" }),
   "memory-push": () => memory({ shape: "push" }),
-  embedded: () => embedded({ path: "orders.db" }),
+  embedded: () => openTransport("embedded:orders.db"),
+  rabbitmq: () => openTransport("amqp://127.0.0.1"),
+  kafka: () => openTransport("kafka://127.0.0.1:9092"),
 };
 
 const meanings: Readonly<Record<CapabilityName, string>> = {
@@ -73,8 +75,8 @@ export function errorTable(): string {
 }
 
 /** One row for each capability, one column for each transport. */
-export function capabilityTable(): string {
-  const all = Object.entries(transports).map(([name, open]) => ({ name, can: open().capabilities() }));
+export async function capabilityTable(): Promise<string> {
+  const all = await Promise.all(Object.entries(transports).map(async ([name, open]) => ({ name, can: (await open()).capabilities() })));
   const rows = capabilityNames.map((capability) => [
     `\`${capability}\``,
     meanings[capability],
@@ -83,7 +85,11 @@ export function capabilityTable(): string {
   const bodies = all.map(({ can }) => (can.body === "value" ? "by reference" : "bytes"));
   rows.push(["bodies", "how they travel", ...bodies]);
   rows.push(["durability", "what a confirmed publish survives", ...all.map(({ can }) => can.durability)]);
-  rows.push(["largest body", "above it `TOO_LARGE`", ...all.map(({ can }) => `${can.maxBodyBytes / 1024 / 1024} MiB`)]);
+  rows.push([
+    "largest body",
+    "above it `TOO_LARGE`",
+    ...all.map(({ can }) => `${Number((can.maxBodyBytes / 1024 / 1024).toFixed(2))} MiB`),
+  ]);
   return markdown(["capability", "", ...all.map(({ name }) => name)], rows);
 }
 
