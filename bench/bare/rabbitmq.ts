@@ -1,30 +1,43 @@
+import { randomUUID } from "node:crypto";
 import amqplib, { type ConfirmChannel, type ConsumeMessage } from "amqplib";
 
 /**
- * What one writes with amqplib by hand: a confirm channel whose callback is awaited for every message, persistent messages on
- * a durable quorum queue; a consumer with a prefetch that awaits its handler and acknowledges every message. It has one
+ * What one writes with amqplib by hand: a confirm channel whose callback is awaited for every message; persistent events with an
+ * id, a time, a key and a version, by a topic exchange to a durable quorum queue, as ours go; a consumer with a prefetch that awaits its handler and acknowledges every message. It has one
  * connection, and no second try, time-out, header of a contract, recovery or order.
  */
 export interface BareRabbitmq {
   /** Resolves when the broker has confirmed it. */
-  publish(body: Uint8Array): Promise<void>;
+  publish(body: Uint8Array, key: string): Promise<void>;
   /** Until `count` more were handled and their acknowledgements are written. */
   consume(count: number, handle: (body: Uint8Array) => Promise<void>): Promise<void>;
   close(): Promise<void>;
 }
 
-const queue = "bench-bare";
+const exchange = "bench-bare";
+const queue = "bench-bare:bench.measured";
+const routingKey = "bench.measured";
 const prefetch = 500;
 
 export async function openBareRabbitmq(url: string): Promise<BareRabbitmq> {
   const connection = await amqplib.connect(url);
   const publishing: ConfirmChannel = await connection.createConfirmChannel();
+  await publishing.assertExchange(exchange, "topic", { durable: true });
   await publishing.assertQueue(queue, { durable: true, arguments: { "x-queue-type": "quorum" } });
-  const options = { persistent: true, contentType: "application/octet-stream" };
+  await publishing.bindQueue(queue, exchange, routingKey);
   return {
-    publish: (body) =>
+    publish: (body, key) =>
       new Promise((resolve, reject) => {
-        publishing.sendToQueue(queue, Buffer.from(body.buffer, body.byteOffset, body.byteLength), options, (error: unknown) =>
+        const now = Date.now();
+        const options = {
+          persistent: true,
+          contentType: "application/octet-stream",
+          messageId: randomUUID(),
+          timestamp: Math.floor(now / 1000),
+          headers: { key, version: "1", time: String(now) },
+        };
+        const content = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
+        publishing.publish(exchange, routingKey, content, options, (error: unknown) =>
           error === null || error === undefined ? resolve() : reject(error),
         );
       }),

@@ -1,7 +1,7 @@
 import { openBareRabbitmq } from "../../bare/rabbitmq.ts";
 import type { Bench } from "../bench.ts";
 import { inRounds, inTurns } from "../readings.ts";
-import { body, openOurs, publishAll, rateOf } from "./ours.ts";
+import { body, key, openOurs, publishAll, rateOf } from "./ours.ts";
 
 /** A quorum queue of RabbitMQ 3.10: publishes that are confirmed, 1,000 in flight; then all is handled and acknowledged. */
 export const rabbitmq: Bench = {
@@ -23,7 +23,7 @@ export const rabbitmq: Bench = {
     const readings = await inRounds(rounds, async (record, index) => {
       const published = await inTurns(index, {
         ours: () => ours.publish(count),
-        bare: () => rateOf(count, () => publishAll(count, () => bare.publish(body))),
+        bare: () => rateOf(count, () => publishAll(count, () => bare.publish(body, key))),
       });
       const consumed = await inTurns(index, {
         ours: () => ours.consume(count),
