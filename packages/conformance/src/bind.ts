@@ -8,9 +8,13 @@ import { notTested } from "./table.ts";
 
 /**
  * Binds the suite to `node:test`: one test a case, run in one process beside it. `module` exports `target`; child processes
- * import it too. `CONFORMANCE_SEED` in the environment replays what a failure printed.
+ * import it too. `together: false` leaves out the cases with processes of their own, for the command line. `CONFORMANCE_SEED`
+ * in the environment replays what a failure printed.
  */
-export function conformance(module: URL, options: Pick<SuiteOptions, "full" | "only" | "seed" | "waitMs"> = {}): void {
+export function conformance(
+  module: URL,
+  options: Pick<SuiteOptions, "full" | "only" | "seed" | "waitMs"> & { readonly together?: boolean } = {},
+): void {
   const seed = options.seed ?? Number(process.env["CONFORMANCE_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
   describe(`conformance, seed ${seed}`, { concurrency: false }, () => {
     let suite: SuiteProcess | undefined;
@@ -34,6 +38,7 @@ export function conformance(module: URL, options: Pick<SuiteOptions, "full" | "o
     };
     const selected = selectCases(options);
     for (const each of selected) if (each.together !== true) bound(each);
+    if (options.together === false) return;
     describe("with processes of their own", { concurrency: atOnce }, () => {
       for (const each of selected) if (each.together === true) bound(each);
     });
