@@ -55,6 +55,8 @@ export type {
 } from "./contract.ts";
 export { causeHeaders, deadLetterTopic } from "./dead-letter.ts";
 export type { DeadLetter, DeadLetterCause, DeadLetters, ReplayOptions, ReplayReport } from "./dead-letter-types.ts";
+export { createDeliveries } from "./deliveries.ts";
+export type { Deliveries, DeliveriesOptions } from "./deliveries.ts";
 export type { Diagnostics, DiagnosticsName } from "./diagnostics.ts";
 export { durationMs } from "./duration.ts";
 export type { Duration } from "./duration.ts";

@@ -1,3 +1,4 @@
+import { createDeliveries } from "../deliveries.ts";
 import { WaybillError } from "../errors.ts";
 import type {
   ConnectOptions,
@@ -18,7 +19,6 @@ import type { Turn } from "../turn.ts";
 import { freezeBody } from "./body.ts";
 import { facesOf } from "./faces.ts";
 import { createHeld, type HeldAnswer, type Loss } from "./held.ts";
-import { createIntake } from "./intake.ts";
 import type { MemoryPublishNative, MemorySubscribeNative, Settings } from "./options.ts";
 import { filled, refusedAll } from "./outcomes.ts";
 import type { Attachment, CommitFault, Port, Shape, TransactionLink } from "./shape.ts";
@@ -147,7 +147,7 @@ export function createLink(host: Host, name: string): Link {
     await reach(request.signal);
     subscribed += 1;
     let { credit } = request;
-    const intake = createIntake(host.turn, () => (isUp() ? open.attachment?.take() : undefined) ?? nothing);
+    const intake = createDeliveries({ turn: host.turn, take: () => (isUp() ? open.attachment?.take() : undefined) ?? nothing });
     const port: Port = {
       id: `${name}/${subscribed}`,
       get credit() {

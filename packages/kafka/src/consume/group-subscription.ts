@@ -1,4 +1,5 @@
 import {
+  createDeliveries,
   WaybillError,
   type Settlement,
   type SettleOutcome,
@@ -12,7 +13,6 @@ import { createGaps } from "./gaps.ts";
 import type { GroupLog } from "./group-logs.ts";
 import type { GroupMember, GroupReader } from "./group-member.ts";
 import { createGroupTake, type TopicLog } from "./group-take.ts";
-import { createIntake } from "./intake.ts";
 import { isOffsetTransaction } from "./offset-transaction.ts";
 import type { Part } from "./part.ts";
 import type { Handle } from "./progress.ts";
@@ -43,10 +43,7 @@ export function createGroupSubscription(options: GroupSubscriptionOptions): Grou
   const gap = createGaps(request.onEvent);
   let disposed: Promise<void> | undefined;
   let isOver = false;
-  const intake = createIntake(
-    () => taking.take(),
-    () => taking.close(),
-  );
+  const intake = createDeliveries({ take: () => taking.take(), returned: () => taking.close() });
   const taking = createGroupTake({ ...options, credit: request.credit, parts, gap, wake: intake.wake });
 
   async function settle(settlements: readonly Settlement[], { tx }: { readonly tx?: Transaction } = {}): Promise<readonly SettleOutcome[]> {

@@ -1,10 +1,17 @@
-import { WaybillError, type Delivery, type Message, type StartPosition, type SubscribeRequest, type Subscription } from "@waybill/core";
+import {
+  createDeliveries,
+  WaybillError,
+  type Delivery,
+  type Message,
+  type StartPosition,
+  type SubscribeRequest,
+  type Subscription,
+} from "@waybill/core";
 import type { KafkaSession } from "../session/session.ts";
 import { messageOf } from "../wire/message.ts";
 import { nameOf, type TopicPartition } from "./assignor.ts";
 import { createFetcher, type FetchSource } from "./fetcher.ts";
 import { createGaps } from "./gaps.ts";
-import { createIntake } from "./intake.ts";
 import { earliest, latest, listOffsets } from "./offsets-call.ts";
 import { createPartQueue, type PartQueue } from "./part-queue.ts";
 import { positionOf } from "./position.ts";
@@ -45,7 +52,7 @@ export async function openReader(options: ReaderOptions): Promise<Reader> {
   const places = new Map<string, Place>();
   const fetcher = createFetcher(session, options.name, troubled);
   const gap = createGaps(request.onEvent);
-  const intake = createIntake(take, end);
+  const intake = createDeliveries({ take, returned: end });
   const waiting = createWaiting<Delivery>(clock, () => intake.wake());
   const watch = createTopicWatch({ session, wanted, changed: () => void widen().catch(troubled), troubled });
   let { credit } = request;

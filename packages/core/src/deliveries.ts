@@ -1,20 +1,30 @@
-import { WaybillError } from "../errors.ts";
-import type { Delivery } from "../transport.ts";
-import type { Turn } from "../turn.ts";
+import { WaybillError } from "./errors.ts";
+import type { Delivery } from "./transport.ts";
+import { createTurn, type Turn } from "./turn.ts";
 
-/** How deliveries reach the one who iterates: taken when asked for, or when something comes while somebody waits. */
-export interface Intake {
+/** For an adapter: how deliveries reach the one who iterates, taken when asked for, or when something comes while somebody waits. */
+export interface Deliveries {
   readonly deliveries: AsyncIterable<readonly Delivery[]>;
+  /** Somebody waits. */
   readonly waiting: boolean;
+  /** Something may be there to take. */
   wake(): void;
   end(): void;
+}
+
+export interface DeliveriesOptions {
+  /** Called synchronously from `next` and `wake`, and never after the end. Nothing to take: an empty array. */
+  readonly take: () => readonly Delivery[];
+  /** The one who iterates had enough before the end. */
+  readonly returned?: () => void;
+  /** Default: one of its own. */
+  readonly turn?: Turn;
 }
 
 type Result = IteratorResult<readonly Delivery[], undefined>;
 const finished: Result = Object.freeze({ done: true, value: undefined });
 
-/** `take` is called synchronously from `next`, `wake` and never after `end`. */
-export function createIntake(turn: Turn, take: () => readonly Delivery[]): Intake {
+export function createDeliveries({ take, returned, turn = createTurn() }: DeliveriesOptions): Deliveries {
   let waiter: ((result: Result) => void) | undefined;
   let ended = false;
   let used = false;
@@ -28,7 +38,8 @@ export function createIntake(turn: Turn, take: () => readonly Delivery[]): Intak
   function wake(): void {
     if (waiter === undefined) return;
     const value = take();
-    if (value.length === 0) return;
+    // Taking may find out that this is the end.
+    if (value.length === 0 || waiter === undefined) return;
     const answer = waiter;
     waiter = undefined;
     answer({ done: false, value });
@@ -54,7 +65,10 @@ export function createIntake(turn: Turn, take: () => readonly Delivery[]): Intak
   const iterator: AsyncIterator<readonly Delivery[], undefined> = {
     next,
     return() {
-      end();
+      if (!ended) {
+        end();
+        returned?.();
+      }
       return Promise.resolve(finished);
     },
   };
